@@ -1,0 +1,80 @@
+"""What there is: scenarios, strategies, presets, settings, stores. For `list` and `doctor`."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from oversold import places
+from oversold.plan import BidSettings
+from oversold.strategies import registry
+
+PROVIDERS = {"url": "URL given", "local": "program here", "wheel": "Python wheel", "emulated": "emulated"}
+
+
+def everything() -> dict[str, Any]:
+    """Return scenarios, strategies, presets and settings as plain JSON types."""
+    return {
+        "schema": "oversold/list/1",
+        "scenarios": [{"name": name, "about": _first_line(path)} for name, path in places.scenarios().items()],
+        "strategies": [asdict(registry.card(name)) for name in registry.names()],
+        "presets": [{"name": name, "about": table.get("about", "")} for name, table in places.presets().items()],
+        "settings": [
+            {"name": name, "default": field.default, "about": field.description}
+            for name, field in BidSettings.model_fields.items()
+        ],
+    }
+
+
+def show(console: Console, document: Mapping[str, Any]) -> None:
+    """Print the catalogue as tables."""
+    console.print(_table("Scenarios", [(row["name"], row["about"]) for row in document["scenarios"]]))
+    strategies = Table("strategy", "stores", "algorithm", "known hole", title="Strategies", **_STYLE)
+    for row in document["strategies"]:
+        strategies.add_row(row["name"], ", ".join(row["stores"]), row["algorithm"], row["hole"])
+    console.print(strategies)
+    console.print(_table("Presets (--preset)", [(row["name"], row["about"]) for row in document["presets"]]))
+    settings = Table("setting", "default", "meaning", title="Settings (--set key=value)", **_STYLE)
+    for row in document["settings"]:
+        settings.add_row(row["name"], _plain(row["default"]), row["about"])
+    console.print(settings)
+
+
+def show_stores(console: Console, rows: Mapping[str, Mapping[str, Any]]) -> None:
+    """Print what each store would be."""
+    table = Table("store", "would be", "version", "note", title="Stores", **_STYLE)
+    for row in rows.values():
+        name = f"{row['label']} (emulated)" if row["provider"] == "emulated" else row["label"]
+        note = row.get("problem", "")
+        if row["provider"] in {"emulated", "wheel"}:
+            note = f"for a server of your own: {row['hint']}"
+        table.add_row(name, PROVIDERS.get(row["provider"], "missing"), row.get("version", ""), note)
+    console.print(table)
+
+
+_STYLE: dict[str, Any] = {"box": None, "title_justify": "left", "pad_edge": False, "title_style": "bold"}
+
+
+def _table(title: str, rows: list[tuple[str, str]]) -> Table:
+    table = Table("name", "about", title=title, **_STYLE)
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _plain(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool | None) else str(value)
+
+
+def _first_line(path: Any) -> str:
+    """Return the first line of a scenario's docstring, without importing (and so patching) anything."""
+    try:
+        text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
+    except (OSError, SyntaxError, UnicodeDecodeError) as error:
+        return f"cannot be read: {error}"
+    return text.splitlines()[0] if text else ""

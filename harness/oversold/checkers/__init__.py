@@ -1,0 +1,27 @@
+"""The audit: pure functions from the evidence of a run to findings, in the order they are told."""
+
+from collections.abc import Callable
+
+from oversold.checkers.claim_gap import claim_gap
+from oversold.checkers.false_full import false_full
+from oversold.checkers.leak import leak
+from oversold.checkers.orders import duplicate_order, lost_order, phantom_order
+from oversold.checkers.subscription import oversubscription, undersubscription
+from oversold.evidence import Evidence
+from oversold.model import Finding
+
+CHECKERS: tuple[Callable[[Evidence], Finding], ...] = (
+    oversubscription,
+    undersubscription,
+    false_full,
+    leak,
+    lost_order,
+    duplicate_order,
+    phantom_order,
+    claim_gap,
+)
+
+
+def audit(evidence: Evidence) -> list[Finding]:
+    """Return one finding a checker, in the order of `CHECKERS`; the evidence is not changed."""
+    return [check(evidence) for check in CHECKERS]

@@ -1,0 +1,425 @@
+"""The command line. It parses, calls, prints; everything else is elsewhere."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any
+
+import typer
+
+from oversold import __version__
+from oversold.errors import Exit, OversoldError
+
+app = typer.Typer(
+    name="oversold",
+    help="Find out whether a design oversells, undersells or pays twice, before customers do.",
+    epilog="Exit codes: 0 pass; 1 a promise was broken; 2 bad input or harness error; 3 a threshold was missed; "
+    "4 inconclusive, the run proves nothing.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+# typer brings its own click since 0.2x and older ones use click's: either way this is its UsageError.
+CommandError: Any = typer.BadParameter.__mro__[1]
+
+LOAD, STORES, OUTPUT = "Load", "Stores", "Output"
+
+
+def _option(*names: str, panel: str, text: str, env: str | None = None, **more: Any) -> Any:
+    return typer.Option(*names, help=text, rich_help_panel=panel, envvar=env, show_envvar=False, **more)
+
+
+Scenario = Annotated[str, typer.Argument(help="Which incident to replay; see `oversold list`.", show_default=False)]
+Users = Annotated[
+    str | None, _option("--users", "-u", panel=LOAD, env="OVERSOLD_USERS", text="Bidders. Default: 2000.", metavar="N")
+]
+Capacity = Annotated[
+    str | None,
+    _option(
+        "--capacity",
+        panel=LOAD,
+        env="OVERSOLD_CAPACITY",
+        text="Size of the tranche in fen. Default: 1000000000 (10,000,000 yuan).",
+        metavar="FEN",
+    ),
+]
+Seed = Annotated[
+    str | None,
+    _option(
+        "--seed", panel=LOAD, env="OVERSOLD_SEED", metavar="K",
+        text="Same seed, same bidders, amounts and failing steps. Default: 1.",
+    ),
+]  # fmt: skip
+Processes = Annotated[
+    str | None,
+    _option(
+        "--processes", panel=LOAD, env="OVERSOLD_PROCESSES", metavar="P",
+        text="App-server processes; a single one hides races. Default: 2.",
+    ),
+]  # fmt: skip
+Lanes = Annotated[
+    str | None,
+    _option(
+        "--lanes", panel=LOAD, env="OVERSOLD_LANES", metavar="L",
+        text="Workers in each process, each with its own connections. Default: 64.",
+    ),
+]  # fmt: skip
+Rtt = Annotated[
+    str | None,
+    _option(
+        "--rtt", panel=LOAD, env="OVERSOLD_RTT", metavar="TIME",
+        text="Network delay before each store command: 0.5ms, 300us, 0. Default: 0.5ms.",
+    ),
+]  # fmt: skip
+Preset = Annotated[
+    str | None,
+    _option("--preset", panel=LOAD, env="OVERSOLD_PRESET", metavar="NAME", text="Settings of an incident; see `list`."),
+]
+Settings = Annotated[
+    list[str] | None,
+    _option(
+        "--set", panel=LOAD, metavar="KEY=VALUE",
+        text="A setting of the bid pipeline, e.g. full_when=confirmed. Repeatable; see `list`.",
+    ),
+]  # fmt: skip
+Stores = Annotated[
+    str,
+    _option(
+        "--stores", panel=STORES, env="OVERSOLD_STORES", metavar="auto|local",
+        text="auto: a URL, a program on PATH, a wheel, in this order; local: never a URL.",
+    ),
+]  # fmt: skip
+RedisUrl = Annotated[
+    str | None,
+    _option("--redis-url", panel=STORES, env="OVERSOLD_REDIS_URL", metavar="URL", text="Use this Redis."),
+]
+MemcachedUrl = Annotated[
+    str | None,
+    _option("--memcached-url", panel=STORES, env="OVERSOLD_MEMCACHED_URL", metavar="URL", text="Use this memcached."),
+]
+SqlUrl = Annotated[
+    str | None,
+    _option("--sql-url", panel=STORES, env="OVERSOLD_SQL_URL", metavar="URL", text="Use this PostgreSQL."),
+]
+AllowRemote = Annotated[
+    bool,
+    _option("--allow-remote", panel=STORES, text="Let the URLs point at other machines. They get real load."),
+]
+Out = Annotated[
+    Path, _option("--out", panel=OUTPUT, env="OVERSOLD_OUT", metavar="DIR", text="Folder for the runs' files.")
+]
+Json = Annotated[bool, _option("--json", panel=OUTPUT, text="One JSON document on stdout and nothing else.")]
+Canary = Annotated[
+    bool,
+    _option(
+        "--canary/--no-canary", panel=LOAD,
+        text="First prove that the load finds races, by a run without a lock. Without it no run can pass.",
+    ),
+]  # fmt: skip
+
+
+def _typed(scenario: str, values: dict[str, Any]) -> Any:
+    from oversold.options import Typed
+
+    return Typed(
+        scenario,
+        *(values[name] for name in ("users", "capacity", "seed", "processes", "lanes", "rtt", "preset")),
+        settings=list(values["settings"] or []),
+        stores=values["stores"],
+        urls={"redis": values["redis_url"], "memcached": values["memcached_url"], "sql": values["sql_url"]},
+        allow_remote=values["allow_remote"],
+    )
+
+
+@app.command()
+def run(
+    scenario: Scenario,
+    strategy: Annotated[
+        str,
+        _option(
+            "--strategy", "-s", panel=LOAD, env="OVERSOLD_STRATEGY", metavar="S",
+            text="A strategy of `oversold list`, or path/to/file.py:Class.",
+        ),
+    ],
+    users: Users = None,
+    capacity: Capacity = None,
+    seed: Seed = None,
+    processes: Processes = None,
+    lanes: Lanes = None,
+    rtt: Rtt = None,
+    preset: Preset = None,
+    settings: Settings = None,
+    canary: Canary = True,
+    stores: Stores = "auto",
+    redis_url: RedisUrl = None,
+    memcached_url: MemcachedUrl = None,
+    sql_url: SqlUrl = None,
+    allow_remote: AllowRemote = False,
+    out: Out = Path("reports"),
+    json_: Json = False,
+) -> None:  # fmt: skip
+    """Replay an incident against one strategy and audit what came of it.
+
+    Example: oversold run bid-burst --strategy redis-lua --users 5000 --set reopen_on_release=false
+    """
+    from oversold import options, places, terminal
+    from oversold.comparison import exit_code, run_one
+    from oversold.runs import Session
+    from oversold.strategies.registry import CANARY
+
+    typed = _typed(scenario, locals())
+    plan = options.plan_of(typed, strategy)
+    choice = options.choice_of(typed)
+    options.writable(out)
+    console = terminal.console(json_on_stdout=json_)
+    with terminal.telling() as telling:
+        names = list(dict.fromkeys([strategy, CANARY] if canary else [strategy]))
+        with Session(names, choice, plan, telling) as session:
+            folder = places.new_run_folder(out, scenario, plan.seed)
+            summary = run_one(session, plan, folder, with_canary=canary)
+        telling.phase("drawing charts")
+        from oversold.report import pages  # matplotlib must not sit in memory during the burst
+
+        pictures = pages.draw_run(folder, summary)
+    pages.print_run(console, summary, folder, pictures)
+    _finish(summary, json_, exit_code([summary]))
+
+
+@app.command()
+def compare(
+    scenario: Scenario,
+    strategies: Annotated[
+        str,
+        _option(
+            "--strategies", "-s", panel=LOAD, env="OVERSOLD_STRATEGIES", metavar="A,B,C|all",
+            text="Which ones, separated by commas.",
+        ),
+    ] = "all",
+    users: Annotated[
+        str | None,
+        _option("--users", "-u", panel=LOAD, env="OVERSOLD_USERS", metavar="N[,N]", text="Bidders. Default: 2000."),
+    ] = None,
+    repeat: Annotated[
+        str, _option("--repeat", panel=LOAD, metavar="R", text="Repeat everything with the next R seeds.")
+    ] = "1",
+    capacity: Capacity = None,
+    seed: Seed = None,
+    processes: Processes = None,
+    lanes: Lanes = None,
+    rtt: Rtt = None,
+    preset: Preset = None,
+    settings: Settings = None,
+    stores: Stores = "auto",
+    redis_url: RedisUrl = None,
+    memcached_url: MemcachedUrl = None,
+    sql_url: SqlUrl = None,
+    allow_remote: AllowRemote = False,
+    out: Out = Path("reports"),
+    json_: Json = False,
+) -> None:  # fmt: skip
+    """Put several strategies through the same bids, side by side. The canary (none) always runs.
+
+    Example: oversold compare bid-burst --strategies memcached-cas,redis-lua,row-lock --users 10000
+    """
+    from oversold import comparison, options, places, terminal
+    from oversold.runs import Session
+    from oversold.strategies.registry import CANARY
+
+    names = options.strategies_of(strategies)
+    counts = [word.strip() for word in users.split(",")] if users else [None]
+    typed = _typed(scenario, {**locals(), "users": None})
+    plans = [
+        options.plan_of(options.replace(typed, users=count), name) for count in counts for name in names
+    ]  # every cell is validated before anything is started
+    loads = [
+        comparison.Load(plan.users, plan.seed + turn)
+        for plan in plans[:: len(names)]
+        for turn in range(options.whole("--repeat", repeat, 1, 1000))
+    ]
+    choice = options.choice_of(typed)
+    options.writable(out)
+    console = terminal.console(json_on_stdout=json_)
+    with terminal.telling() as telling:
+        with Session(list(dict.fromkeys([CANARY, *names])), choice, plans[0], telling) as session:
+            folder = places.new_run_folder(out, scenario, plans[0].seed)
+            document = comparison.compare(session, plans[: len(names)], loads, folder, lambda summary: None)
+        telling.phase("drawing charts")
+        from oversold.report import pages  # matplotlib must not sit in memory during the burst
+
+        pictures = pages.draw_comparison(folder, document)
+    pages.print_comparison(console, document, folder, pictures)
+    _finish(document, json_, comparison.exit_code(document["runs"]))
+
+
+@app.command()
+def report(
+    folders: Annotated[list[Path], typer.Argument(help="Folders of runs or comparisons.", metavar="RUN_DIR...")],
+    json_: Json = False,
+) -> None:
+    """Draw charts and print tables again, from what was recorded."""
+    from oversold import comparison, terminal
+    from oversold.report import pages
+
+    console = terminal.console(json_on_stdout=json_)
+    documents = []
+    for folder in folders:
+        document = pages.load(folder)
+        documents.append(document)
+        if "runs" in document:
+            pages.print_comparison(console, document, folder, pages.draw_comparison(folder, document))
+        else:
+            pages.print_run(console, document, folder, pages.draw_run(folder, document))
+    runs = [run for document in documents for run in document.get("runs", [document])]
+    _finish(documents[0] if len(documents) == 1 else {"reports": documents}, json_, comparison.exit_code(runs))
+
+
+@app.command(name="list")
+def list_(json_: Json = False) -> None:
+    """Show scenarios, strategies, presets and settings."""
+    from oversold import catalogue, terminal
+
+    document = catalogue.everything()
+    catalogue.show(terminal.console(json_on_stdout=json_), document)
+    _finish(document, json_, Exit.PASS)
+
+
+@app.command()
+def doctor(
+    stores: Stores = "auto",
+    redis_url: RedisUrl = None,
+    memcached_url: MemcachedUrl = None,
+    sql_url: SqlUrl = None,
+    allow_remote: AllowRemote = False,
+    json_: Json = False,
+) -> None:
+    """Show what each store would be on this machine, and what to install to get the real one."""
+    from oversold import catalogue, terminal
+    from oversold.stores.providers import StoreChoice, describe
+
+    urls = {"redis": redis_url, "memcached": memcached_url, "sql": sql_url}
+    choice = StoreChoice(stores, {name: url for name, url in urls.items() if url}, allow_remote)
+    rows = describe(choice)
+    catalogue.show_stores(terminal.console(json_on_stdout=json_), rows)
+    _finish(
+        {"schema": "oversold/doctor/1", "stores": rows},
+        json_,
+        Exit.PASS if all(row["ready"] for row in rows.values()) else Exit.USAGE,
+    )
+
+
+@app.command(hidden=True)
+def attend(
+    scenario: Scenario,
+    strategy: Annotated[str, typer.Option()],
+    users: Users = None,
+    capacity: Capacity = None,
+    seed: Seed = None,
+    processes: Processes = None,
+    lanes: Lanes = None,
+    rtt: Rtt = None,
+    preset: Preset = None,
+    settings: Settings = None,
+    stores: Stores = "auto",
+    redis_url: RedisUrl = None,
+    memcached_url: MemcachedUrl = None,
+    sql_url: SqlUrl = None,
+    allow_remote: AllowRemote = False,
+    out: Out = Path("reports"),
+) -> None:
+    """Keep the stores of a plain `locust -f` run and audit it at the end. Locust starts this by itself."""
+    from oversold import options, places, terminal
+    from oversold.comparison import exit_code
+    from oversold.runs import Session, Telling
+
+    # Ctrl-C reaches the whole terminal group; Locust tells this process when to finish.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    typed = _typed(scenario, locals())
+    plan = options.plan_of(typed, strategy)
+    options.writable(out)
+    with Session([strategy], options.choice_of(typed), plan, Telling()) as session:
+        folder = places.new_run_folder(out, scenario, plan.seed)
+        summary = session.attended(plan, folder, sys.stdin, sys.stdout)
+    from oversold.report import pages
+
+    pages.print_run(terminal.console(json_on_stdout=True), summary, folder, pages.draw_run(folder, summary))
+    raise typer.Exit(exit_code([summary]))
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        print(f"oversold {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Show the version and exit.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+def _finish(document: Any, as_json: bool, code: Exit) -> None:
+    if as_json:
+        json.dump(document, sys.stdout, indent=1, ensure_ascii=False)
+        print()
+    raise typer.Exit(code)
+
+
+def _interrupt(_number: int, _frame: FrameType | None) -> None:
+    """SIGTERM and SIGHUP end a run as Ctrl-C does: cleaned up, with its data kept."""
+    raise KeyboardInterrupt
+
+
+def main() -> None:
+    """Run the command; every expected error is one line on stderr and its own exit code."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _interrupt)
+    sys.exit(_guarded(_command))
+
+
+def _command() -> Any:
+    from oversold.options import defaults_from_config
+
+    command = typer.main.get_command(app)
+    commands = getattr(command, "commands", {})
+    config = defaults_from_config({name: {p.name for p in each.params} for name, each in commands.items()})
+    return command.main(standalone_mode=False, default_map=config)
+
+
+def _guarded(call: Callable[[], Any]) -> int:
+    try:
+        code = call()
+        sys.stdout.flush()
+    except OversoldError as error:
+        _complain(str(error))
+        return int(error.exit_code)
+    except CommandError as error:
+        _complain(f"{error.format_message()} See `{error.ctx.command_path if error.ctx else 'oversold'} --help`.")
+        return Exit.USAGE
+    except (typer.Abort, KeyboardInterrupt):
+        _complain("interrupted before there was anything to keep")
+        return Exit.INCONCLUSIVE
+    except BrokenPipeError:
+        # The reader (head, less) has gone; Python must not complain about it at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.PASS
+    except OSError as error:
+        _complain(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+        return Exit.USAGE
+    return code if isinstance(code, int) else Exit.PASS
+
+
+def _complain(text: str) -> None:
+    print(f"oversold: {' '.join(text.split())}", file=sys.stderr)
+
+

@@ -1,0 +1,1 @@
+"""Locust users, lanes, starting gate and recorder: the only importer of locust."""

@@ -1,0 +1,109 @@
+"""Opens the gate when all bidders are parked, notices lost workers, and says when the burst is over."""
+
+from __future__ import annotations
+
+import json
+import logging
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import gevent
+import psutil
+
+from oversold.assignment import Assignment
+from oversold.clock import now_ns, wall_offset_ns
+
+LEAD_NS = 150_000_000  # from the decision to the opening, so that all workers have heard of it
+WATCH_S = 0.2
+
+log = logging.getLogger("oversold")
+
+
+class Conductor:
+    """The one process that knows all workers. In a plain single-process run it sits beside the only worker.
+
+    Args:
+        assignment: the run.
+        send: `send(kind, data, worker_index)` tells one worker something.
+        missing: returns the worker indices that Locust has given up on.
+        over: called once when the burst is over.
+    """
+
+    def __init__(
+        self,
+        assignment: Assignment,
+        send: Callable[[str, dict[str, Any], int], None],
+        missing: Callable[[], set[int]],
+        over: Callable[[], None],
+    ) -> None:
+        self._assignment = assignment
+        self._send, self._missing, self._over = send, missing, over
+        self._parked: dict[int, int] = {}
+        self._pids: dict[int, int] = {}
+        self._done: set[int] = set()
+        self.lost: set[int] = set()
+        self._gone = False
+        self._ended = False
+        self._watcher = gevent.spawn(self._watch)
+
+    def parked(self, worker: int, count: int, pid: int, host: str) -> None:
+        """A worker tells how many bidders wait at its gate."""
+        if self._gone:
+            return
+        self._parked[worker] = count
+        if host == socket.gethostname():
+            self._pids[worker] = pid
+        if sum(self._parked.values()) >= self._assignment.plan.users:
+            self._open()
+
+    def done(self, worker: int) -> None:
+        """A worker tells that its last bidder has left and its manifest is written."""
+        self._done.add(worker)
+        self._check_over()
+
+    def stop(self) -> None:
+        """Forget about the burst."""
+        self._watcher.kill(block=False)
+        self._end()
+
+    def _open(self) -> None:
+        self._gone = True
+        t0 = now_ns() + LEAD_NS
+        gate = {"t0_ns": t0, "wall_offset_ns": wall_offset_ns(), "workers": self._parked}
+        (self._assignment.raw / "gate.json").write_text(json.dumps(gate))
+        first, left = 0, self._assignment.plan.users
+        for worker, count in sorted(self._parked.items()):
+            share = min(count, left)
+            self._send("oversold_go", {"t0": t0, "first": first, "share": share}, worker)
+            first += share
+            left -= share
+
+    def _watch(self) -> None:
+        while True:
+            gevent.sleep(WATCH_S)
+            lost = {worker for worker, pid in self._pids.items() if not _alive(pid)} | self._missing()
+            for worker in lost - self.lost - self._done:
+                log.error("worker %d was lost: this run cannot be conclusive", worker)
+                self.lost.add(worker)
+                self._check_over()
+
+    def _check_over(self) -> None:
+        expected = set(self._parked)
+        if (self._gone and expected and expected <= self._done | self.lost) or (self.lost and not self._gone):
+            self._end()
+            self._watcher.kill(block=False)
+
+    def _end(self) -> None:
+        if not self._ended:
+            self._ended = True
+            state = {"lost": sorted(self.lost), "done": sorted(self._done), "workers": sorted(self._parked)}
+            (self._assignment.raw / "conductor.json").write_text(json.dumps(state))
+            gevent.spawn(self._over)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        return bool(psutil.Process(pid).status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False

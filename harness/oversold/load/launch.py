@@ -1,0 +1,115 @@
+"""Start Locust as a child of the guard and follow it until the burst is over. Runs in an unpatched process."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from oversold import history
+from oversold.assignment import Assignment
+from oversold.stores.endpoint import free_port
+from oversold.stores.guard import Guard
+
+POLL_S = 0.05
+START_S = 90.0  # to import Locust, fork, connect the lanes; bidders come on top
+BIDDERS_PER_S = 1000  # a slow machine parks at least this many
+STOP_GRACE_S = 8.0
+
+
+@dataclass
+class Ending:
+    """How a burst ended. `reason` is None when all bidders left by themselves."""
+
+    reason: str | None = None
+    hung: bool = False
+    lost_workers: list[int] = field(default_factory=list)
+
+
+def drive(
+    assignment: Assignment,
+    locustfile: Path,
+    private: Path,
+    log: Path,
+    guard: Guard,
+    told: Callable[[str, int], None],
+) -> Ending:
+    """Run one burst to its end.
+
+    Args:
+        assignment: the run; its `raw` folder fills up.
+        locustfile: the scenario.
+        private: folder for the assignment file, which holds passwords.
+        log: gets Locust's output.
+        guard: parent of the processes.
+        told: called with the phase ("parking", "bidding") and the number of bids finished.
+
+    KeyboardInterrupt passes through after Locust has been stopped; the histories stay.
+    """
+    plan = assignment.plan
+    path = private / f"{assignment.tranche_id}.json"
+    path.write_text(assignment.to_json())
+    path.chmod(0o600)
+    port = str(free_port())
+    argv = [sys.executable, "-m", "locust", "-f", str(locustfile), "--headless", "--only-summary"]
+    argv += ["-u", str(plan.users), "-r", str(plan.users), "--stop-timeout", "0", "--loglevel", "WARNING"]
+    if plan.processes > 1:
+        argv += ["--processes", str(plan.processes), "--master-bind-host", "127.0.0.1"]
+        argv += ["--master-bind-port", port, "--master-host", "127.0.0.1", "--master-port", port]
+    package = str(Path(__file__).parents[2])
+    env = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
+    env["OVERSOLD_ASSIGNMENT"] = str(path)
+    env["PYTHONPATH"] = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
+    # Workers wait for one another at the gate; Locust need not wait for their reports as well.
+    env["LOCUST_WAIT_FOR_WORKERS_REPORT_AFTER_RAMP_UP"] = "0"
+    pid = guard.spawn(argv, log=log, cwd=private, env=env)
+    try:
+        ending = _follow(assignment, guard, pid, told)
+    finally:
+        guard.stop(pid, STOP_GRACE_S)
+    conductor = assignment.raw / "conductor.json"
+    if conductor.exists():
+        ending.lost_workers = json.loads(conductor.read_text())["lost"]
+    return ending
+
+
+def _follow(assignment: Assignment, guard: Guard, pid: int, told: Callable[[str, int], None]) -> Ending:
+    plan, raw = assignment.plan, assignment.raw
+    gate = raw / "gate.json"
+    paths = [history.path_of(raw, worker) for worker in range(plan.processes)]
+    start_by = time.monotonic() + START_S + plan.users / BIDDERS_PER_S
+    opened: float | None = None
+    last_move, last_state = time.monotonic(), (0, 0)
+    while True:
+        code = guard.returncode(pid)
+        now = time.monotonic()
+        states = [history.progress(path) for path in paths]
+        finished = sum(state.bids_finished for state in states)
+        if opened is None and gate.exists():
+            opened = last_move = now
+        told("parking" if opened is None else "bidding", finished)
+        if code is not None:
+            return (
+                Ending()
+                if finished >= plan.users
+                else Ending(f"the load generator ended early (exit code {code})")
+            )
+        if sum(state.hung for state in states):
+            return Ending(f"a strategy call took longer than {plan.bids.hang_s:g} s", hung=True)
+        moved = (finished, sum(state.rows for state in states))
+        if moved != last_state:
+            last_state, last_move = moved, now
+        if opened is None and now > start_by:
+            return Ending(f"the bidders were not at the gate within {start_by - now + START_S:.0f} s")
+        if opened is not None and finished < plan.users:
+            if now - opened > plan.bids.limit_s:
+                return Ending(f"the burst was not over after limit_s={plan.bids.limit_s:g} s")
+            # A lane that spins without yielding cannot be interrupted from inside its process.
+            still = now - last_move - max(plan.bids.arrival_s, plan.bids.patience_s)
+            if still > 2 * plan.bids.hang_s:
+                return Ending(f"nothing has moved for {still:.0f} s", hung=True)
+        time.sleep(POLL_S)

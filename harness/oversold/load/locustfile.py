@@ -1,0 +1,178 @@
+"""What turns an ordinary locustfile into an audited burst: options, roles, and the end of the run.
+
+A scenario calls `attach(name)` at import. Two ways lead here. `oversold run` starts Locust with an
+assignment in the environment, keeps the stores and does the audit itself. Plain `locust -f` has none: then
+an attendant process (`oversold attend`) starts the stores, hands back the assignment, and audits at the end.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import gevent
+from locust import events
+from locust.argument_parser import LocustArgumentParser
+from locust.env import Environment
+from locust.runners import STATE_MISSING, LocalRunner, MasterRunner, WorkerRunner
+
+from oversold.assignment import Assignment
+from oversold.load import statistics
+from oversold.load.attendant import Attendant
+from oversold.load.conductor import Conductor
+from oversold.load.worker import LoadWorker
+
+ASSIGNMENT = "OVERSOLD_ASSIGNMENT"
+FEED_S = 1.0
+
+log = logging.getLogger("oversold")
+
+
+class Burst:
+    """This process's part in the bursts of one Locust environment; the web UI may start several."""
+
+    def __init__(self, scenario: str, environment: Environment) -> None:
+        self._scenario = scenario
+        self._environment = environment
+        self._runner = environment.runner
+        self._conductor: Conductor | None = None
+        self._worker: LoadWorker | None = None
+        self._attendant: Attendant | None = None
+        self._feeder: Any = None
+        listen = self._runner.register_message
+        if isinstance(self._runner, MasterRunner):
+            listen("oversold_parked", lambda environment, msg, **_: self._heard_parked(msg.data))
+            listen("oversold_done", lambda environment, msg, **_: self._heard_done(msg.data))
+        if isinstance(self._runner, WorkerRunner):
+            listen("oversold_assignment", lambda environment, msg, **_: self._begin(msg.data["assignment"]))
+            listen("oversold_go", lambda environment, msg, **_: self._heard_go(msg.data))
+
+    @property
+    def _leads(self) -> bool:
+        return isinstance(self._runner, MasterRunner | LocalRunner)
+
+    def start(self) -> None:
+        """A test starts: the leader gets the assignment and passes it on, before the first bidder spawns."""
+        if not self._leads:
+            return
+        path = os.environ.get(ASSIGNMENT)
+        if path:
+            text = Path(path).read_text()
+        else:
+            options = self._environment.parsed_options
+            workers = len(self._runner.clients.ready) if isinstance(self._runner, MasterRunner) else 1
+            try:
+                self._attendant = Attendant(self._scenario, options, self._runner.target_user_count, workers)
+            except RuntimeError as error:
+                log.error("%s", error)
+                self._environment.process_exit_code = 2
+                gevent.spawn(self._runner.quit)
+                return
+            text = self._attendant.assignment
+        self._conductor = Conductor(Assignment.from_json(text), self._send, self._missing, self._over)
+        if isinstance(self._runner, MasterRunner):
+            self._runner.send_message("oversold_assignment", {"assignment": text})
+        else:
+            self._begin(text)
+
+    def stop(self) -> None:
+        """A test stops, by itself or by hand: what is unfinished is written down as it is."""
+        if self._feeder is not None:
+            self._feeder.kill(block=False)
+            self._feeder = None
+        if self._worker is not None:
+            statistics.feed(self._environment, self._worker)
+            self._worker.close(complete=self._worker.finished)
+            self._worker = None
+        if self._leads and self._conductor is not None:
+            conductor, self._conductor = self._conductor, None
+            conductor.stop()
+            self._audit()
+
+    def _begin(self, text: str) -> None:
+        worker = LoadWorker(Assignment.from_json(text), self._runner.worker_index, self._say)
+        self._worker = worker
+        self._environment.oversold_worker = worker
+        self._feeder = gevent.spawn(self._feed)
+
+    def _feed(self) -> None:
+        while self._worker is not None:
+            gevent.sleep(FEED_S)
+            statistics.feed(self._environment, self._worker)
+
+    def _say(self, kind: str, data: dict[str, Any]) -> None:
+        if isinstance(self._runner, WorkerRunner):
+            self._runner.send_message(kind, data)
+        elif kind == "oversold_parked":
+            self._heard_parked(data)
+        else:
+            self._heard_done(data)
+
+    def _send(self, kind: str, data: dict[str, Any], worker: int) -> None:
+        if isinstance(self._runner, MasterRunner):
+            client = next(c for c, index in self._runner.worker_indexes.items() if index == worker)
+            self._runner.send_message(kind, data, client_id=client)
+        else:
+            self._heard_go(data)
+
+    def _heard_parked(self, data: dict[str, Any]) -> None:
+        if self._conductor is not None:
+            self._conductor.parked(data["worker"], data["count"], data["pid"], data["host"])
+
+    def _heard_done(self, data: dict[str, Any]) -> None:
+        if self._conductor is not None:
+            self._conductor.done(data["worker"])
+
+    def _heard_go(self, data: dict[str, Any]) -> None:
+        if self._worker is not None:
+            self._worker.open_gate(data["t0"], data["first"], data["share"])
+
+    def _missing(self) -> set[int]:
+        if not isinstance(self._runner, MasterRunner):
+            return set()
+        missing = [c.id for c in self._runner.clients.values() if c.state == STATE_MISSING]
+        return {
+            self._runner.worker_indexes[client] for client in missing if client in self._runner.worker_indexes
+        }
+
+    def _over(self) -> None:
+        """The last bidder has left: end the test, and Locust itself when nobody sits at its web page."""
+        if self._environment.web_ui is None:
+            self._runner.quit()
+        else:
+            self._runner.stop()
+
+    def _audit(self) -> None:
+        if self._attendant is not None:
+            attendant, self._attendant = self._attendant, None
+            self._environment.process_exit_code = attendant.finish()
+        else:
+            self._environment.process_exit_code = 0
+
+
+def attach(scenario: str) -> None:
+    """Make the locustfile that calls this a scenario of `oversold`, by name."""
+
+    @events.init_command_line_parser.add_listener
+    def add_options(parser: LocustArgumentParser, **_: Any) -> None:
+        parser.set_defaults(web_host="127.0.0.1")
+        group = parser.add_argument_group("oversold")
+        add = group.add_argument
+        add("--strategy", default="redis-lua", help="lock strategy under test; see `oversold list`")
+        add("--capacity", default="1000000000", help="size of the tranche in fen")
+        add("--seed", default="1", help="seed of bidders, amounts and failing steps")
+        add("--lanes", default="64", help="app-server workers in each process")
+        add("--rtt", default="0.5ms", help="network delay between app server and store")
+        add("--preset", default="", help="settings of an incident; see `oversold list`")
+        add("--set", dest="settings", default="", help="key=value[,key=value]: settings of the bid pipeline")
+        add("--out", default="reports", help="folder for the run's files")
+
+    @events.init.add_listener
+    def begin(environment: Environment, **_: Any) -> None:
+        burst = Burst(scenario, environment)
+        environment.events.test_start.add_listener(lambda **_: burst.start())
+        environment.events.test_stop.add_listener(lambda **_: burst.stop())

@@ -1,0 +1,46 @@
+"""Feed Locust's own statistics, so that its console, CSV, HTML and web UI show the bids by outcome.
+
+Firing `events.request` costs 10-16 microseconds a bid; feeding one batch a second costs almost nothing.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+from locust.env import Environment
+from locust.stats import StatsEntry, bucket_response_time
+
+from oversold.evidence import Outcome
+from oversold.load.worker import LoadWorker
+
+FAILURES = {Outcome.UNKNOWN: "outcome unknown", Outcome.ERROR: "rolled back or failed"}
+
+
+def feed(environment: Environment, worker: LoadWorker) -> None:
+    """Move what the worker served since the last call into Locust's statistics."""
+    fresh, worker.fresh = worker.fresh, type(worker.fresh)(list)
+    stats = environment.stats
+    for outcome, service_ns in fresh.items():
+        batch = _entry(stats, worker.plan.strategy, Outcome(outcome), np.array(service_ns) / 1e6)
+        stats.get(batch.name, batch.method).extend(batch)
+        stats.total.extend(batch)
+
+
+def _entry(stats: Any, strategy: str, outcome: Outcome, service_ms: np.ndarray) -> StatsEntry:
+    entry = StatsEntry(stats, outcome.name.lower(), strategy)
+    count = len(service_ms)
+    now = time.time()
+    entry.start_time = entry.last_request_timestamp = now
+    entry.num_requests = count
+    entry.num_reqs_per_sec[int(now)] = count
+    entry.total_response_time = float(service_ms.sum())
+    entry.min_response_time = float(service_ms.min())
+    entry.max_response_time = float(service_ms.max())
+    for value, times in zip(*np.unique(np.round(service_ms), return_counts=True), strict=True):
+        entry.response_times[bucket_response_time(int(value))] += int(times)
+    if outcome in FAILURES:
+        entry.num_failures = count
+        entry.num_fail_per_sec[int(now)] = count
+    return entry

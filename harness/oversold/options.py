@@ -1,0 +1,143 @@
+"""From what the user typed (flags, environment, config files, preset) to plans and choices."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from oversold import places
+from oversold.errors import UsageError, near
+from oversold.plan import Plan, duration_s, settings_from
+from oversold.stores.providers import StoreChoice
+from oversold.strategies import registry
+
+PLAN_OPTIONS = ("users", "capacity", "seed", "processes", "lanes", "rtt")
+DEFAULTS: dict[str, Any] = {"rtt": "0.5ms"}
+NAMES = {"capacity": "capacity_fen", "rtt": "rtt_s"}
+
+
+@dataclass(frozen=True)
+class Typed:
+    """The options that `run`, `compare` and `attend` share, as typed; None or empty where not given."""
+
+    scenario: str
+    users: str | None = None
+    capacity: str | None = None
+    seed: str | None = None
+    processes: str | None = None
+    lanes: str | None = None
+    rtt: str | None = None
+    preset: str | None = None
+    settings: list[str] = field(default_factory=list)
+    stores: str = "auto"
+    urls: Mapping[str, str | None] = field(default_factory=dict)
+    allow_remote: bool = False
+
+
+def plan_of(typed: Typed, strategy: str) -> Plan:
+    """Build the validated plan of one strategy. Flags beat the preset, which beats the defaults.
+
+    Raises:
+        UsageError: anything that does not fit, in one line that names option and value.
+    """
+    places.scenario(typed.scenario)
+    registry.load(strategy)
+    preset = places.preset(typed.preset)
+    unknown = set(preset) - {*PLAN_OPTIONS, "set", "about"}
+    if unknown:
+        raise UsageError(f"preset {typed.preset}: unknown keys {', '.join(sorted(unknown))}")
+    values: dict[str, Any] = {"scenario": typed.scenario, "strategy": strategy}
+    for option in PLAN_OPTIONS:
+        given = getattr(typed, option)
+        value = given if given is not None else preset.get(option, DEFAULTS.get(option))
+        if value is not None:
+            values[NAMES.get(option, option)] = duration_s(str(value)) if option == "rtt" else value
+    values["bids"] = settings_from(preset.get("set", {}), typed.settings)
+    try:
+        return Plan.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        option = next((short for short, long in NAMES.items() if long == name), name)
+        raise UsageError(f"--{option} {values.get(name)}: {first['msg'].lower()}") from error
+
+
+def choice_of(typed: Typed) -> StoreChoice:
+    """Build the choice of stores."""
+    return StoreChoice(typed.stores, {name: url for name, url in typed.urls.items() if url}, typed.allow_remote)
+
+
+def strategies_of(text: str) -> list[str]:
+    """Split `a,b,c`; `all` is every strategy there is. Order is kept, repeats are dropped.
+
+    Raises:
+        UsageError: an unknown strategy, or none at all.
+    """
+    names: list[str] = []
+    for word in text.split(","):
+        names += registry.names() if word.strip() == "all" else [word.strip()]
+    names = list(dict.fromkeys(filter(None, names)))
+    if not names:
+        raise UsageError("--strategies is empty: give names separated by commas, or all")
+    for name in names:
+        registry.load(name)
+    return names
+
+
+def defaults_from_config(commands: Mapping[str, set[str]]) -> dict[str, dict[str, Any]]:
+    """Return click's default map: the config files' keys as defaults of every command that has them.
+
+    `commands` maps each command to its parameter names. A table `[set]` becomes `--set` pairs, `[stores]`
+    URLs.
+
+    Raises:
+        UsageError: a key that no command knows.
+    """
+    config = places.configuration()
+    flat: dict[str, Any] = {}
+    for name, value in config.items():
+        if name == "set":
+            flat["settings"] = [f"{key}={item}" for key, item in value.items()]
+        elif isinstance(value, dict) and name == "stores":
+            flat |= {f"{store}_url": url for store, url in value.items()}
+        else:
+            flat[name.replace("-", "_")] = value
+    known = set().union(*commands.values())
+    for name in flat:
+        if name not in known:
+            raise UsageError(f"config key {name!r} is unknown{near(name, sorted(known))}")
+    return {command: {k: v for k, v in flat.items() if k in names} for command, names in commands.items()}
+
+
+def whole(option: str, text: str, low: int, high: int) -> int:
+    """Parse a whole number between `low` and `high`; UsageError otherwise."""
+    try:
+        number = int(text)
+    except ValueError:
+        raise UsageError(f"{option} {text}: write a whole number") from None
+    if not low <= number <= high:
+        raise UsageError(f"{option} {text}: must be from {low} to {high}")
+    return number
+
+
+def writable(out: Path) -> None:
+    """Raise UsageError early when nothing can be written below `out`."""
+    folder = out
+    while not folder.exists() and folder != folder.parent:
+        folder = folder.parent
+    if not folder.is_dir():
+        raise UsageError(f"--out {out}: {folder} is not a folder")
+    probe = folder / f".oversold-{id(folder)}"
+    try:
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UsageError(f"--out {out} cannot be written ({error.strerror}): choose another folder") from error
+
+
+
+__all__ = ["Typed", "choice_of", "defaults_from_config", "plan_of", "replace", "strategies_of", "whole", "writable"]

@@ -1,0 +1,103 @@
+"""Where scenarios and presets are found, and where runs are written."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from oversold.errors import UsageError, near
+
+PACKAGE = Path(__file__).parent
+
+
+def _folders(kind: str) -> Iterator[Path]:
+    """Yield the user's own folder, then the one in the installed package or in the checkout."""
+    yield Path.cwd() / kind
+    installed = PACKAGE / kind
+    yield installed if installed.is_dir() else PACKAGE.parents[1] / kind
+
+
+def scenarios() -> dict[str, Path]:
+    """Return the locustfile of each scenario, by name (`bid_burst.py` is `bid-burst`)."""
+    found: dict[str, Path] = {}
+    for folder in _folders("scenarios"):
+        for path in sorted(folder.glob("*.py")) if folder.is_dir() else []:
+            if not path.stem.startswith("_"):
+                found.setdefault(path.stem.replace("_", "-"), path)
+    return found
+
+
+def scenario(name: str) -> Path:
+    """Return the locustfile of one scenario; UsageError with the near ones when there is none."""
+    found = scenarios()
+    if name not in found:
+        raise UsageError(f"unknown scenario {name!r}{near(name, list(found))}: there are {', '.join(found)}")
+    return found[name]
+
+
+def presets() -> dict[str, dict[str, Any]]:
+    """Return the presets by name: tables of run options and, under `set`, of pipeline settings."""
+    found: dict[str, dict[str, Any]] = {}
+    for folder in _folders("fixtures"):
+        for path in sorted((folder / "presets").glob("*.toml")) if (folder / "presets").is_dir() else []:
+            if path.stem not in found:
+                found[path.stem] = _toml(path)
+    return found
+
+
+def preset(name: str | None) -> dict[str, Any]:
+    """Return one preset's table, an empty one for None."""
+    if name is None:
+        return {}
+    found = presets()
+    if name not in found:
+        raise UsageError(f"unknown preset {name!r}{near(name, list(found))}: there are {', '.join(found)}")
+    return found[name]
+
+
+def configuration() -> dict[str, Any]:
+    """Return `[tool.oversold]` of ./pyproject.toml, overlaid with ./oversold.toml."""
+    merged: dict[str, Any] = {}
+    project = Path("pyproject.toml")
+    if project.is_file():
+        merged |= _toml(project).get("tool", {}).get("oversold", {})
+    own = Path("oversold.toml")
+    if own.is_file():
+        merged |= _toml(own)
+    return merged
+
+
+def _toml(path: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"{path} cannot be read: {error}") from error
+
+
+def new_run_folder(out: Path, scenario_name: str, seed: int) -> Path:
+    """Make `<out>/<scenario>/<time>-<seed>` and point `latest` at it.
+
+    Raises:
+        UsageError: the folder cannot be made or written.
+    """
+    base = out / scenario_name
+    stem = f"{datetime.now():%Y%m%d-%H%M%S}-{seed}"
+    try:
+        base.mkdir(parents=True, exist_ok=True)
+        folder = next(
+            p for n in range(1, 1000) if not (p := base / (stem if n == 1 else f"{stem}.{n}")).exists()
+        )
+        folder.mkdir()
+        latest = base / "latest"
+        swap = base / f".latest-{os.getpid()}"
+        swap.symlink_to(folder.name)
+        swap.replace(latest)
+    except OSError as error:
+        raise UsageError(
+            f"the run cannot be written to {out}: {error.strerror}: choose another --out"
+        ) from error
+    return folder

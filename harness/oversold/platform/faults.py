@@ -1,0 +1,57 @@
+"""What went wrong inside a run besides its verdict: counted by kind, never unbounded."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any, Literal
+
+import psycopg
+import redis
+import sqlalchemy.exc
+from pymemcache.exceptions import MemcacheUnexpectedCloseError
+
+FaultKind = Literal["raised", "nonsense", "hung", "store"]
+MAX_KINDS = 50
+TEXT = 200
+
+
+class Faults:
+    """Counts faults by (kind, phase, text); beyond 50 different ones, the rest is counted as `others`."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[tuple[FaultKind, str, str]] = Counter()
+
+    def add(self, kind: FaultKind, phase: str, text: str) -> None:
+        """Count one fault. `phase` is the call it happened in."""
+        lines = text.splitlines()
+        entry = (kind, phase, lines[0][:TEXT] if lines else "")
+        if entry not in self._counts and len(self._counts) >= MAX_KINDS:
+            entry = (kind, phase, "others")
+        self._counts[entry] += 1
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return the counts, most frequent first."""
+        return [
+            {"kind": kind, "phase": phase, "text": text, "count": count}
+            for (kind, phase, text), count in self._counts.most_common()
+        ]
+
+
+def connection_lost(error: BaseException) -> bool:
+    """Tell whether an exception means that the store or the connection is gone, rather than a strategy's bug.
+
+    Such operations may or may not have happened at the server: their outcome is unknown.
+    """
+    if isinstance(error, sqlalchemy.exc.DBAPIError) and error.orig is not None:
+        error = error.orig
+    if isinstance(error, psycopg.OperationalError):
+        # Deadlocks and failed serialisations have a code and a definite end; a dead connection has none.
+        return error.sqlstate is None or error.sqlstate[:2] in {"08", "57"}
+    return isinstance(
+        error,
+        redis.ConnectionError
+        | redis.TimeoutError
+        | MemcacheUnexpectedCloseError
+        | ConnectionError
+        | TimeoutError,
+    )

@@ -1,0 +1,1 @@
+"""Turns what a run recorded into pictures, tables and pages for people."""

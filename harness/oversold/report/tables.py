@@ -1,0 +1,201 @@
+"""A run's numbers in words and columns: what the terminal shows, worded as the charts word it."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
+
+from rich.box import Box
+from rich.table import Table
+from rich.text import Text
+
+from oversold.model import HOLD_VERDICTS
+
+CANARY = "none"  # the strategy that must oversell, or the burst could not have shown a fault
+
+# A rule under the header and nothing else, so that a pipe or a log gets plain ASCII.
+_RULED = Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
+_STYLES = {"pass": "green", "fail": "bold red", "inconclusive": "yellow"}
+_NAME_WIDTH = 18  # longer strategy names break at a hyphen, so that the table fits 80 columns
+_NOTHING = "-"
+
+
+@dataclass(frozen=True)
+class Sale:
+    """What one bid run sold, read from its summary (schema `oversold/run/1`).
+
+    `over` and `under` are fractions of the capacity. `confirmed_fen` is None where the run ended without
+    a ledger; then `over` and `under` are 0 and mean nothing.
+    """
+
+    strategy: str
+    verdict: str
+    capacity_fen: int
+    confirmed_fen: int | None
+    over: float
+    under: float
+
+    @classmethod
+    def read(cls, summary: Mapping[str, Any]) -> Self:
+        """Take the sale out of the summary of a bid run; KeyError if it has no tranche."""
+        tranche, rates = summary["tranche"], summary.get("rates", {})
+        return cls(
+            str(summary["strategy"]),
+            str(summary["verdict"]),
+            int(tranche["capacity_fen"]),
+            tranche.get("confirmed_fen"),
+            _number(rates.get("oversubscription")) or 0.0,
+            _number(rates.get("undersubscription")) or 0.0,
+        )
+
+    @property
+    def name(self) -> str:
+        """The strategy's name, with a mark on the canary."""
+        return f"{self.strategy} (canary)" if self.strategy == CANARY else self.strategy
+
+    @property
+    def off_fen(self) -> int:
+        """How far the ledger is from the capacity, in fen, whichever way; 0 without a ledger."""
+        return abs((self.confirmed_fen or 0) - self.capacity_fen) if self.confirmed_fen is not None else 0
+
+
+def percent(rate: float | None) -> str:
+    """Word a fraction as a percentage of about three digits; only zero itself reads 0, only a whole 100.
+
+    >>> percent(0.176), percent(0.00002), percent(1e-9), percent(0.0), percent(0.99999), percent(None)
+    ('17.6 %', '0.002 %', '<0.001 %', '0', '>99.9 %', '-')
+    """
+    if (rate := _number(rate)) is None:
+        return _NOTHING
+    value = 100 * rate
+    if value == 0:
+        return "0"
+    if value < 0.001:
+        return "<0.001 %"
+    if value < 100 and round(value, 1) >= 100:
+        return ">99.9 %"
+    for least, digits in ((100, 0), (10, 1), (0.1, 2)):
+        if value >= least:
+            return f"{value:,.{digits}f} %"
+    return f"{value:.3f} %"
+
+
+def duration(ms: float | None) -> str:
+    """Word milliseconds with two or three digits and the unit that fits.
+
+    >>> duration(0.42), duration(4.2), duration(999.6), duration(3120), duration(40_800), duration(None)
+    ('0.42 ms', '4.2 ms', '1.0 s', '3.1 s', '40.8 s', '-')
+    """
+    if (ms := _number(ms)) is None:
+        return _NOTHING
+    for below, scale, digits, unit in (
+        (0.995, 1, 2, "ms"),
+        (9.95, 1, 1, "ms"),
+        (999.5, 1, 0, "ms"),
+        (99_950, 1000, 1, "s"),
+    ):
+        if ms < below:
+            return f"{ms / scale:.{digits}f} {unit}"
+    return f"{ms / 1000:,.0f} s"
+
+
+def comparison_table(
+    summaries: Sequence[Mapping[str, Any]], canary: Mapping[str, Any] | None = None
+) -> Table:
+    """Lay out one block of lines a run, in the given order; it fits 80 columns.
+
+    `canary` is the summary of the run of strategy `none` on the same burst, if that is not among
+    `summaries`: it becomes the first row, and the caption says whether it proved the burst.
+    """
+    rows = list(summaries) if canary is None or canary in summaries else [canary, *summaries]
+    table = Table(box=_RULED, padding=0, show_edge=False)
+    table.add_column("strategy", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for title in ("over", "under", "ok/s\np99", "tries\nwall"):
+        table.add_column(title, justify="right", no_wrap=True)
+    table.add_column("bidders\nwere told", justify="right")
+    differ = len({_users(run) for run in rows}) > 1
+    for run in rows:
+        table.add_row(*_cells(run, differ))
+    legend = "ok/s: goodput; p99: response since the intended start; tries: taps a bid."
+    table.caption = Text("\n".join([legend, *_proof(rows)]))
+    table.caption_justify = "left"
+    return table
+
+
+def reasons(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return one line for each run that did not pass: its name, its verdict and why."""
+    differ = len({_users(run) for run in summaries}) > 1
+    lines = []
+    for run in summaries:
+        if run["verdict"] == "pass":
+            continue
+        whys = run.get("reasons") or [
+            f"{finding['check']}: {finding['detail']}"
+            for finding in run.get("findings", [])
+            if finding["verdict"] != "pass"
+        ]
+        name = f"{run['strategy']} ({_users(run)})" if differ else run["strategy"]
+        why = "; ".join(" ".join(str(w).split()) for w in whys) or "the run recorded no reason"
+        lines.append(f"{name}: {run['verdict']}: {why}")
+    return lines
+
+
+def _cells(run: Mapping[str, Any], say_users: bool) -> list[Text]:
+    rates, load = run.get("rates", {}), run.get("load", {})
+    name = _broken(str(run["strategy"]))
+    if run["strategy"] == CANARY:
+        name.append("(canary)")
+    if say_users:
+        name.append(_users(run))
+    p99 = run.get("latency_ms", {}).get("response", {}).get("p99")
+    tries, wall = _number(load.get("attempts_per_bid")), _number(load.get("wall_s"))
+    return [
+        Text("\n".join(name)),
+        Text(run["verdict"], style=_STYLES.get(run["verdict"], "")),
+        Text(percent(rates.get("oversubscription"))),
+        Text(percent(rates.get("undersubscription"))),
+        Text(f"{_rate(load.get('goodput_per_s'))}\n{duration(p99)}"),
+        Text(f"{_NOTHING if tries is None else f'{tries:.1f}'}\n{duration(wall and 1000 * wall)}"),
+        Text("\n".join(_told(run.get("outcomes", {}))) or _NOTHING),
+    ]
+
+
+def _told(outcomes: Mapping[str, int]) -> list[str]:
+    counts = ((name, int(outcomes.get(name) or 0)) for name in HOLD_VERDICTS)
+    # `ok` is always said: that nobody was served is news, that nothing was unknown is not.
+    return [f"{n:,} {name.replace('_', ' ')}" for name, n in counts if outcomes and (n or name == "ok")]
+
+
+def _proof(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    overs = [Sale.read(run).over for run in rows if run["strategy"] == CANARY and "tranche" in run]
+    if not overs:
+        return []
+    if max(overs) > 0:
+        return [f"The canary (no lock) oversold by {percent(max(overs))}: this burst can show a fault."]
+    return ["The canary (no lock) did not oversell: this burst proves nothing about the others."]
+
+
+def _broken(name: str) -> list[str]:
+    """Break a long name after hyphens or underscores into lines of at most `_NAME_WIDTH`."""
+    lines = [""]
+    for part in name.replace("-", "-\0").replace("_", "_\0").split("\0"):
+        if lines[-1] and len(lines[-1]) + len(part) > _NAME_WIDTH:
+            lines.append("")
+        lines[-1] += part
+    return lines
+
+
+def _users(run: Mapping[str, Any]) -> str:
+    return f"{int(run.get('load', {}).get('users') or 0):,} users"
+
+
+def _rate(per_s: float | None) -> str:
+    if (per_s := _number(per_s)) is None:
+        return _NOTHING
+    return f"{per_s:,.0f}" if per_s >= 10 else f"{per_s:.1f}"
+
+
+def _number(value: Any) -> float | None:
+    """Return a number, or None for what is missing, null or NaN."""
+    return None if value is None or math.isnan(value) else float(value)

@@ -1,0 +1,89 @@
+"""Where a store answers and what stands behind it; what every server file offers."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from oversold.clock import Clock
+from oversold.errors import UsageError
+from oversold.stores.guard import Guard
+
+Provider = Literal["url", "local", "wheel", "emulated"]
+LOOPBACK = {"127.0.0.1", "localhost", "::1", "[::1]"}
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """A running store. `url` may hold a password: it never goes into a report; `public` does."""
+
+    store: str
+    url: str
+    provider: Provider
+    version: str
+    settings: Mapping[str, str] = field(default_factory=dict)
+    pid: int | None = None
+
+    def public(self) -> dict[str, Any]:
+        """What a report says of the store: provider, version, settings; no address, no secret."""
+        row: dict[str, Any] = {"provider": self.provider, "version": self.version}
+        if self.provider == "emulated":
+            row["name"] = f"{self.store} (emulated)"
+        if self.settings:
+            row["settings"] = dict(self.settings)
+        return row
+
+    def to_json(self) -> dict[str, Any]:
+        """Return all fields, for the private plan file."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A server program that could be started: its path, where it came from, its version."""
+
+    program: Path
+    provider: Provider
+    version: str
+
+
+class Server(Protocol):
+    """One kind of store. Each file of this room that is named after a server has these as functions."""
+
+    name: str
+    hint: str  # what to install to get the real one
+
+    def find(self) -> Found | None:
+        """Look for a program: PATH first, then a Python wheel, then (memcached) the emulator."""
+
+    def start(self, found: Found, guard: Guard, connections: int) -> Endpoint:
+        """Start a private instance on a free loopback port and wait until it answers."""
+
+    def probe(self, url: str) -> Endpoint:
+        """Ask a given URL for its version; StoreUnavailableError when it does not answer."""
+
+    def connect(self, endpoint: Endpoint, clock: Clock, rtt_s: float) -> Any:
+        """Open one private connection; `rtt_s` of delay goes before every command."""
+
+
+def free_port() -> int:
+    """Return a loopback port that is free now. It may be taken a moment later: starting retries."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def require_loopback(host: str | None, url_name: str, *, allow_remote: bool) -> None:
+    """Refuse to send load to another machine unless the user said so.
+
+    Raises:
+        UsageError: `host` is not a loopback address and remote stores were not allowed.
+    """
+    if not allow_remote and (host or "localhost") not in LOOPBACK and not (host or "").startswith("127."):
+        raise UsageError(
+            f"{url_name} points at {host}, which is not this machine: load goes to loopback only, "
+            "unless you add --allow-remote"
+        )

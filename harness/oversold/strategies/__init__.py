@@ -1,0 +1,1 @@
+"""Lock strategies: what decides whether a bid may have its share of a tranche."""

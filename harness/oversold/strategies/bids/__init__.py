@@ -1,0 +1,1 @@
+"""The built-in bid strategies, one file each; the registry names them."""

@@ -1,0 +1,58 @@
+"""memcached compare-and-swap that gives up at the first conflict: the fix of the original incident."""
+
+from typing import ClassVar
+
+from oversold.model import Bid, Claim, Hold, Tranche
+from oversold.strategies.interface import Context, key
+
+EXPIRE_S = 86_400  # a server that outlives the run forgets its keys by itself
+
+
+class MemcachedCas:
+    """`gets` the stock with its version, compare, `cas`; when somebody else was faster, answer busy.
+
+    Guarantee: never more than the capacity is held, as long as the key stays in the cache.
+
+    Known hole: under contention most bidders are told busy while stock remains, and leave. A restart or an
+    eviction loses the key: every bid is then an error (adding the key anew would oversell).
+    """
+
+    stores: ClassVar[frozenset[str]] = frozenset({"memcached"})
+
+    def __init__(self, context: Context) -> None:
+        self._cache = context.memcached
+
+    def open(self, tranche: Tranche) -> None:
+        """Set the stock to the capacity."""
+        self._cache.set(key(tranche.tranche_id, "left"), str(tranche.capacity_fen), expire=EXPIRE_S)
+
+    def reserve(self, bid: Bid) -> Hold:
+        """One try."""
+        stock = key(bid.tranche_id, "left")
+        value, version = self._cache.gets(stock)
+        if value is None:
+            return Hold("error")  # evicted or restarted: nobody knows what is left
+        left = int(value)
+        if left < bid.amount_fen:
+            return Hold("sold_out")
+        stored = self._cache.cas(stock, str(left - bid.amount_fen), version, expire=EXPIRE_S)
+        if stored is None:
+            return Hold("error")
+        return Hold("ok" if stored else "busy")
+
+    def confirm(self, bid: Bid, hold: Hold) -> bool:
+        """Nothing to do: the stock was taken when it was reserved."""
+        return True
+
+    def release(self, bid: Bid, hold: Hold) -> bool:
+        """`incr` once: `add` succeeds for the first caller only."""
+        if self._cache.add(key(bid.tranche_id, "released", bid.bid_id), "1", expire=EXPIRE_S):
+            return self._cache.incr(key(bid.tranche_id, "left"), bid.amount_fen) is not None
+        return True
+
+    def status(self, tranche_id: str) -> Claim:
+        """Report the stock as it stands; no number when the key is gone."""
+        value = self._cache.get(key(tranche_id, "left"))
+        if value is None:
+            return Claim("open", None)
+        return Claim("open" if int(value) > 0 else "full", int(value))
