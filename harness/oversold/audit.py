@@ -149,9 +149,7 @@ def _behaved(seen: Circumstances) -> Finding:
 
 def _canary(seen: Circumstances) -> Finding:
     if seen.canary is None:
-        return Finding(
-            "canary", "inconclusive", "No canary was run, so nothing shows that this load finds races."
-        )
+        return Finding("canary", "inconclusive", "No canary was run, so nothing shows that this load finds races.")
     if seen.canary <= 0:
         who = "This canary" if seen.is_canary else "The canary (strategy none)"
         detail = f"{who} did not oversell under this load, so the load proves nothing: raise users or lanes."
@@ -163,9 +161,7 @@ def _canary(seen: Circumstances) -> Finding:
 def _demand(plan: Plan, offered_fen: int) -> Finding:
     ratio = offered_fen / plan.capacity_fen
     if ratio <= 1:
-        detail = (
-            f"Demand was {ratio:.2f} of the capacity: a tranche that nobody fights over cannot be oversold."
-        )
+        detail = f"Demand was {ratio:.2f} of the capacity: a tranche that nobody fights over cannot be oversold."
         return Finding("demand", "inconclusive", detail, {"demand": ratio})
     return Finding("demand", "pass", f"Demand was {ratio:.2f} times the capacity.", {"demand": ratio})
 
@@ -185,9 +181,7 @@ def _generator(raw: Raw) -> Finding:
     dropped = sum(m["dropped"] for m in raw.manifests.values())
     values = {"arrival_lag_p99_ms": lag_ms, "taps_not_recorded": dropped}
     if dropped:
-        detail = (
-            f"The recorder ran out of rows and lost {dropped} taps: shorten patience_s or raise think_ms."
-        )
+        detail = f"The recorder ran out of rows and lost {dropped} taps: shorten patience_s or raise think_ms."
         return Finding("generator", "inconclusive", detail, values)
     if lag_ms > max(ARRIVAL_LAG_MIN_MS, ARRIVAL_LAG_SHARE * wall_ms):
         detail = (

@@ -37,9 +37,12 @@ def _option(*names: str, panel: str, text: str, env: str | None = None, **more: 
     return typer.Option(*names, help=text, rich_help_panel=panel, envvar=env, show_envvar=False, **more)
 
 
-Scenario = Annotated[str, typer.Argument(help="Which incident to replay; see `oversold list`.", show_default=False)]
+Scenario = Annotated[
+    str, typer.Argument(help="Which incident to replay; see `oversold list`.", show_default=False)
+]
 Users = Annotated[
-    str | None, _option("--users", "-u", panel=LOAD, env="OVERSOLD_USERS", text="Bidders. Default: 2000.", metavar="N")
+    str | None,
+    _option("--users", "-u", panel=LOAD, env="OVERSOLD_USERS", text="Bidders. Default: 2000.", metavar="N"),
 ]
 Capacity = Annotated[
     str | None,
@@ -81,7 +84,9 @@ Rtt = Annotated[
 ]  # fmt: skip
 Preset = Annotated[
     str | None,
-    _option("--preset", panel=LOAD, env="OVERSOLD_PRESET", metavar="NAME", text="Settings of an incident; see `list`."),
+    _option(
+        "--preset", panel=LOAD, env="OVERSOLD_PRESET", metavar="NAME", text="Settings of an incident; see `list`."
+    ),
 ]
 Settings = Annotated[
     list[str] | None,
@@ -103,7 +108,9 @@ RedisUrl = Annotated[
 ]
 MemcachedUrl = Annotated[
     str | None,
-    _option("--memcached-url", panel=STORES, env="OVERSOLD_MEMCACHED_URL", metavar="URL", text="Use this memcached."),
+    _option(
+        "--memcached-url", panel=STORES, env="OVERSOLD_MEMCACHED_URL", metavar="URL", text="Use this memcached."
+    ),
 ]
 SqlUrl = Annotated[
     str | None,
@@ -421,5 +428,3 @@ def _guarded(call: Callable[[], Any]) -> int:
 
 def _complain(text: str) -> None:
     print(f"oversold: {' '.join(text.split())}", file=sys.stderr)
-
-

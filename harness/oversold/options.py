@@ -139,5 +139,13 @@ def writable(out: Path) -> None:
         raise UsageError(f"--out {out} cannot be written ({error.strerror}): choose another folder") from error
 
 
-
-__all__ = ["Typed", "choice_of", "defaults_from_config", "plan_of", "replace", "strategies_of", "whole", "writable"]
+__all__ = [
+    "Typed",
+    "choice_of",
+    "defaults_from_config",
+    "plan_of",
+    "replace",
+    "strategies_of",
+    "whole",
+    "writable",
+]

@@ -88,16 +88,12 @@ def new_run_folder(out: Path, scenario_name: str, seed: int) -> Path:
     stem = f"{datetime.now():%Y%m%d-%H%M%S}-{seed}"
     try:
         base.mkdir(parents=True, exist_ok=True)
-        folder = next(
-            p for n in range(1, 1000) if not (p := base / (stem if n == 1 else f"{stem}.{n}")).exists()
-        )
+        folder = next(p for n in range(1, 1000) if not (p := base / (stem if n == 1 else f"{stem}.{n}")).exists())
         folder.mkdir()
         latest = base / "latest"
         swap = base / f".latest-{os.getpid()}"
         swap.symlink_to(folder.name)
         swap.replace(latest)
     except OSError as error:
-        raise UsageError(
-            f"the run cannot be written to {out}: {error.strerror}: choose another --out"
-        ) from error
+        raise UsageError(f"the run cannot be written to {out}: {error.strerror}: choose another --out") from error
     return folder

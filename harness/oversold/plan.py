@@ -32,10 +32,17 @@ class BidSettings(BaseModel):
     arrival_s: float = Field(
         0.0, ge=0, le=3600, description="bidders arrive spread over this time; 0: all at once"
     )
+    late: float = Field(0.15, ge=0, le=1, description="share of the bidders that come late, one by one")
+    late_s: float | None = Field(
+        None, ge=0, le=3600, description="they come within this time; default: twice what the lanes need"
+    )
     patience_s: float = Field(10.0, ge=0, le=3600, description="a bidder told busy goes on tapping this long")
     think_ms: float = Field(200.0, ge=0, le=60_000, description="mean pause between two taps of one bidder")
     steps: int = Field(12, ge=1, le=100, description="steps between reserve and confirm")
     steps_ms: float = Field(24.0, ge=0, le=60_000, description="time that all steps of one bid take together")
+    fail_ms: float = Field(
+        200.0, ge=0, le=60_000, description="what a failing step takes besides: most failures are time-outs"
+    )
     p: float = Field(
         0.1, ge=0, le=1, description="chance that one of a bid's steps fails, so its hold is released"
     )
@@ -43,9 +50,7 @@ class BidSettings(BaseModel):
         "reserved",
         description="the tranche is marked full when all of it is reserved, or only when confirmed",
     )
-    reopen_on_release: bool = Field(
-        True, description="a release re-checks the stock and takes the full mark back"
-    )
+    reopen_on_release: bool = Field(True, description="a release re-checks the stock and takes the full mark back")
     progress: Literal["row", "derived"] = Field(
         "derived", description="progress is a hot row under an optimistic lock, or derived from the orders"
     )
@@ -67,9 +72,7 @@ def settings_from(preset: Mapping[str, Any], pairs: list[str]) -> BidSettings:
         if not equals:
             raise UsageError(f"--set {pair}: write key=value")
         if name not in known:
-            raise UsageError(
-                f"--set {name}: no such setting{near(name, known)}; there are {', '.join(known)}"
-            )
+            raise UsageError(f"--set {name}: no such setting{near(name, known)}; there are {', '.join(known)}")
         values[name] = value
     try:
         return BidSettings.model_validate(values)
@@ -101,11 +104,26 @@ class Plan(BaseModel):
 
     @property
     def min_bid_fen(self) -> int:
-        """The unit of all bids: as set, else 100 yuan, or about a tenth of the mean bid where that is less."""
+        """The unit of all bids: as set, else the largest 1, 2 or 5 times a power of ten below the mean bid."""
         if self.bids.min_bid_fen is not None:
             return self.bids.min_bid_fen
-        mean = self.bids.demand * self.capacity_fen / self.users
-        return int(max(1, min(10_000, mean // 10)))
+        mean = self.mean_bid_fen
+        power = 10 ** max(0, len(str(int(mean))) - 1)
+        return next((factor * power for factor in (5, 2, 1) if factor * power <= mean), 1)
+
+    @property
+    def mean_bid_fen(self) -> float:
+        """What a bid asks for on average."""
+        return self.bids.demand * self.capacity_fen / self.users
+
+    @property
+    def late_s(self) -> float:
+        """The time in which late bidders come. They must still come when the tranche is full, or nobody is
+        there to be turned away by a mark that should have been taken back."""
+        if self.bids.late_s is not None:
+            return self.bids.late_s
+        hold_s = (self.bids.steps_ms + self.bids.p * self.bids.fail_ms) / 1e3
+        return max(0.5, 2 * self.users * hold_s / (self.processes * self.lanes))
 
 
 @dataclass(frozen=True)
@@ -113,32 +131,38 @@ class DrawnBids:
     """What the seed decides for each bid i of the plan: arrays of length `users`.
 
     `amount_fen` int64; `offset_ns` int64 from the gate's opening to the intended tap; `failing_step` int64,
-    1-based, 0 where every step succeeds; `latency_s` float64, what all steps together take.
+    1-based, 0 where every step succeeds; `steps_s` float64, what the steps that the bid goes through take
+    together; `fail_s` float64, what its failing step takes besides (0 where none fails).
     """
 
     amount_fen: npt.NDArray[np.int64]
     offset_ns: npt.NDArray[np.int64]
     failing_step: npt.NDArray[np.int64]
-    latency_s: npt.NDArray[np.float64]
+    steps_s: npt.NDArray[np.float64]
+    fail_s: npt.NDArray[np.float64]
 
 
 def draw_bids(plan: Plan) -> DrawnBids:
-    """Return the bids of a plan. The sum of the amounts is the demand asked for, up to rounding to units."""
+    """Return the bids of a plan. The amounts' mean is what the demand asks for, in whole units of at least one."""
     draw = np.random.default_rng([plan.seed, 0x0FE2])
     unit = plan.min_bid_fen
-    # Amounts as people bid: many small, few large (gamma with shape 2), in whole units.
-    weights = draw.gamma(2.0, size=plan.users)
-    wanted = plan.bids.demand * plan.capacity_fen
-    units = np.maximum(1, np.round(weights / weights.sum() * wanted / unit))
+    # Most people bid the minimum or little more, so the stock reaches zero rather than a remainder for nobody.
+    units = 1 + draw.poisson(max(0.0, plan.mean_bid_fen / unit - 1), plan.users)
     offset = draw.uniform(0, plan.bids.arrival_s, plan.users) * 1e9
+    late = draw.uniform(size=plan.users) < plan.bids.late
+    offset = np.where(late, offset + draw.uniform(0, plan.late_s, plan.users) * 1e9, offset)
     fails = draw.uniform(size=plan.users) < plan.bids.p
     step = draw.integers(1, plan.bids.steps + 1, plan.users)
-    latency = draw.uniform(0.5, 1.5, plan.users) * plan.bids.steps_ms / 1e3
+    # A bid that fails goes through the steps up to the failing one, which then takes its time.
+    walked = np.where(fails, step, plan.bids.steps) / plan.bids.steps
+    steps_s = draw.uniform(0.5, 1.5, plan.users) * plan.bids.steps_ms / 1e3 * walked
+    fail_s = np.where(fails, draw.uniform(0.5, 1.5, plan.users) * plan.bids.fail_ms / 1e3, 0.0)
     return DrawnBids(
-        (units * unit).astype(np.int64),
-        offset.astype(np.int64),
-        np.where(fails, step, 0).astype(np.int64),
-        latency,
+        amount_fen=(units * unit).astype(np.int64),
+        offset_ns=offset.astype(np.int64),
+        failing_step=np.where(fails, step, 0).astype(np.int64),
+        steps_s=steps_s,
+        fail_s=fail_s,
     )
 
 

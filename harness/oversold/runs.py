@@ -26,7 +26,7 @@ from oversold.checkers import audit
 from oversold.clock import SystemClock, now_ns
 from oversold.errors import LimitError, StoreUnavailableError, UsageError
 from oversold.evidence import Claims, Evidence, Ledger, StatusLog
-from oversold.load.launch import Ending, drive
+from oversold.load.launch import Ending, drive, heard
 from oversold.model import Claim, Finding
 from oversold.plan import Plan, draw_bids
 from oversold.platform import ledger as ledgers
@@ -63,6 +63,7 @@ class _Burst:
     final_claim: Claim | None = None
     ending: Ending = field(default_factory=Ending)
     opened: bool = False
+    consumer: int | None = None
 
 
 class Session:
@@ -131,20 +132,16 @@ class Session:
         kind = self._kinds[plan.strategy]
         with self._ledger() as connection:
             ledgers.create(connection, assignment.tranche)
-        context, clients = open_context(
-            self.endpoints, kind.stores, SystemClock(), 0, plan.seed, "coordinator"
-        )
+        context, clients = open_context(self.endpoints, kind.stores, SystemClock(), 0, plan.seed, "coordinator")
         strategy: BidStrategy | None = None
         consumer: int | None = None
         try:
             strategy = _called(burst, "open", lambda: kind(context))
             if strategy is not None:
                 opened = strategy
-                burst.opened = (
-                    _called(burst, "open", lambda: (opened.open(assignment.tranche), True)[1]) is True
-                )
+                burst.opened = _called(burst, "open", lambda: (opened.open(assignment.tranche), True)[1]) is True
             if burst.opened and isinstance(strategy, ConsumerStrategy):
-                consumer = self._start_consumer(assignment)
+                consumer = burst.consumer = self._start_consumer(assignment)
             with _sampling(strategy if burst.opened else None, assignment, burst):
                 yield assignment, burst
             if consumer is not None and (code := self.guard.returncode(consumer)) is not None:
@@ -171,14 +168,12 @@ class Session:
             "PYTHONPATH": os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")])),
         }
         argv = [sys.executable, "-m", "oversold.platform.consumer", str(path)]
-        return self.guard.spawn(argv, log=assignment.raw / "consumer.log", env=env)
+        return self.guard.spawn(argv, log=assignment.raw.parent / "consumer.log", env=env)
 
     def _ledger(self) -> psycopg.Connection[tuple[Any, ...]]:
         return postgres.connect_raw(self.endpoints["sql"], SystemClock(), 0, autocommit=True)
 
-    def run(
-        self, plan: Plan, folder: Path, canary: float | None, *, is_canary: bool = False
-    ) -> dict[str, Any]:
+    def run(self, plan: Plan, folder: Path, canary: float | None, *, is_canary: bool = False) -> dict[str, Any]:
         """Drive and audit one plan; write its files to `folder`; return the summary.
 
         `canary` is the oversubscription of strategy `none` under the same load (None: not run). Ctrl-C in
@@ -197,6 +192,7 @@ class Session:
                         folder / "locust.log",
                         self.guard,
                         self._tell(plan),
+                        needed=[burst.consumer] if burst.consumer is not None else [],
                     )
                 except KeyboardInterrupt:
                     interrupted = True
@@ -218,9 +214,7 @@ class Session:
             print(json.dumps({"assignment": json.loads(assignment.to_json())}), file=answers, flush=True)
             if not orders.readline():
                 burst.ending = Ending("Locust went away without finishing the run")
-        conductor = assignment.raw / "conductor.json"
-        if conductor.exists():
-            burst.ending.lost_workers = json.loads(conductor.read_text())["lost"]
+        heard(assignment.raw, burst.ending)
         return self.audited(
             plan, assignment, burst, folder, None, is_canary=plan.strategy == registry.CANARY, started=started
         )
@@ -250,9 +244,7 @@ class Session:
             canary=canary,
             ended=burst.ending.reason or (None if burst.opened else "the strategy could not be opened"),
             hung=burst.ending.hung or not burst.opened,
-            lost_workers=sorted(
-                set(burst.ending.lost_workers) | (set() if burst.ending.reason else set(missing))
-            ),
+            lost_workers=sorted(set(burst.ending.lost_workers) | (set() if burst.ending.reason else set(missing))),
             lost_stores=lost,
             faults=sorted(faults, key=lambda row: -row["count"]),
             damaged=raw.damaged,
@@ -277,12 +269,8 @@ class Session:
             circumstances = _with_canary(circumstances, over)
         findings += proof(circumstances, raw, int(evidence.bid_amount_fen.sum()))
         if orders is None:
-            findings.append(
-                Finding("ledger", "inconclusive", "The ledger is lost with its PostgreSQL server.")
-            )
-        summary = summarise(
-            evidence, findings, circumstances, raw, self.endpoints, time.monotonic() - started
-        )
+            findings.append(Finding("ledger", "inconclusive", "The ledger is lost with its PostgreSQL server."))
+        summary = summarise(evidence, findings, circumstances, raw, self.endpoints, time.monotonic() - started)
         summary["t_end_s"] = t_end / 1e9
         parquet.write(folder, evidence.history, evidence.ledger, evidence.status_log, evidence.claims)
         (folder / "summary.json").write_text(json.dumps(summary, indent=1, ensure_ascii=False) + "\n")

@@ -4,15 +4,12 @@ Both get the same commands over a socket. CAS ids differ between servers, so the
 first appearance before the replies are compared.
 """
 
-import asyncio
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,10 +19,10 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, Phase, find, given, settings
 from hypothesis import strategies as st
-from pymemcache.client.base import Client
 
 import oversold
-from oversold.stores.memcached_emulator import ITEM_HEADER, ITEM_MAX, VERSION, Cache, Connection
+from oversold.stores.endpoint import free_port
+from oversold.stores.memcached_emulator import ITEM_HEADER, ITEM_MAX, Cache, Connection
 
 pytestmark = pytest.mark.servers
 
@@ -46,8 +43,7 @@ def transcript(exchange: Exchange, script: list[bytes]) -> list[bytes]:
     def rename(line: re.Match[bytes]) -> bytes:
         key, flags, size, cas = line.groups()
         seen.setdefault(key, []).append(cas)
-        name = names.setdefault(cas, b"#%d" % len(names))
-        return b"VALUE %b %b %b %b\r\n" % (key, flags, size, name)
+        return b"VALUE %b %b %b %b\r\n" % (key, flags, size, names.setdefault(cas, b"#%d" % len(names)))
 
     replies = []
     for command in script:
@@ -55,11 +51,6 @@ def transcript(exchange: Exchange, script: list[bytes]) -> list[bytes]:
         asked = command.replace(b"<first>", ids[0]).replace(b"<last>", ids[-1])
         replies.append(VALUE_LINE.sub(rename, exchange(asked)))
     return replies
-
-
-def in_memory(cache: Cache) -> Exchange:
-    """Talk to a kernel without a socket."""
-    return Connection(cache).feed
 
 
 @contextmanager
@@ -80,43 +71,25 @@ def over_socket(port: int) -> Iterator[Exchange]:
         yield exchange
 
 
-def free_port() -> int:
-    """Return a loopback port that is free now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
-def start(argv: list[str], port: int) -> "subprocess.Popen[bytes]":
-    """Start a server and wait until it takes connections."""
-    environment = {**os.environ, "PYTHONPATH": str(Path(oversold.__file__).parents[1])}
-    process = subprocess.Popen(argv, env=environment, stderr=subprocess.PIPE)
-    deadline = time.monotonic() + 10
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=1).close()
-        except OSError:
-            assert process.poll() is None, process.stderr and process.stderr.read()
-            assert time.monotonic() < deadline, f"{argv} did not start"
-            time.sleep(0.01)
-        else:
-            return process
-
-
 @contextmanager
-def running(argv: list[str], port: int) -> Iterator[int]:
-    """Keep a server running meanwhile."""
-    process = start(argv, port)
+def running(argv: list[str], port: int) -> Iterator[None]:
+    """Keep a server running meanwhile, from when it takes connections."""
+    environment = {**os.environ, "PYTHONPATH": str(Path(oversold.__file__).parents[1])}
+    process = subprocess.Popen(argv, env=environment)
+    deadline = time.monotonic() + 10
     try:
-        yield port
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=1).close()
+                break
+            except OSError:
+                assert process.poll() is None, f"{argv} ended with {process.returncode}"
+                assert time.monotonic() < deadline, f"{argv} did not start"
+                time.sleep(0.01)
+        yield
     finally:
         process.kill()
-        process.communicate()
-
-
-def emulator_argv(port: int) -> list[str]:
-    """Return the command that starts the stand-in."""
-    return [sys.executable, "-m", "oversold.stores.memcached_emulator", "--port", str(port)]
+        process.wait()
 
 
 @pytest.fixture(scope="module")
@@ -129,105 +102,79 @@ def memcached() -> Iterator[Exchange]:
             pytest.fail(missing)
         pytest.skip(missing)
     port = free_port()
-    # Its background threads hold items for a moment; a `decr` at that moment pads nothing.
+    # Its background threads hold an item for a moment now and then; a `decr` at that moment does not pad.
     quiet = ["-o", "no_lru_maintainer,no_lru_crawler"]
-    argv = [program, "-l", "127.0.0.1", "-p", str(port), "-U", "0", *quiet]
-    argv += ["-u", "nobody"] if os.geteuid() == 0 else []
+    user = ["-u", "nobody"] if os.geteuid() == 0 else []
+    argv = [program, "-l", "127.0.0.1", "-p", str(port), "-U", "0", *quiet, *user]
     with running(argv, port), over_socket(port) as exchange:
         yield exchange
 
 
 @pytest.fixture(scope="module")
-def emulator_port() -> Iterator[int]:
-    """The port of a stand-in in a process of its own."""
-    port = free_port()
-    with running(emulator_argv(port), port):
-        yield port
-
-
-@pytest.fixture(scope="module")
-def emulator(emulator_port: int) -> Iterator[Exchange]:
+def emulator() -> Iterator[Exchange]:
     """The stand-in in a process of its own."""
-    with over_socket(emulator_port) as exchange:
+    port = free_port()
+    argv = [sys.executable, "-m", "oversold.stores.memcached_emulator", "--port", str(port)]
+    with running(argv, port), over_socket(port) as exchange:
         yield exchange
 
 
-# --- Commands. Blank values are left out: there the real server reads on into memory it does not own.
+# --- Random commands, as text in Latin-1
 
-LONG, TOO_LONG = b"k" * 250, b"k" * 251
-keys = st.sampled_from([b"a", b"a", b"a", b"b", b"b", LONG])
-counters = st.sampled_from([b"0", b"1", b"7", b"10", b"99", b"100", b"2000", b"18446744073709551615"])
-odd_keys = st.sampled_from([TOO_LONG, b"noreply", b"a\0b", b"tab\there"])
-odd_values = st.one_of(
-    st.sampled_from([b"", b"x", b" 5", b"5 apples", b"007", b"-1", b"+3", b"18446744073709551616", b"1\r\n2"]),
-    st.binary(max_size=8).filter(lambda value: b"-" not in value and (not value or bool(value.strip()))),
-)
-odd_numbers = st.sampled_from(
-    [b"7", b"-1", b"2592000", b"2592001", b"2147483647", b"4294967295", b"4294967296", b"x"]
-)
+LONG, TOO_LONG = "k" * 250, "k" * 251
+SOUND = """
+set {store}; set {store}; set {store}; set {store}; add {store}; replace {store}; append {store}; prepend {store}
+incr {key} {count}{end}; incr {key} {count}{end}; decr {key} {count}{end}; decr {key} {count}{end}
+get {key}{newline}; gets {key} a missing b{newline}; gat {time} {key}{newline}; gats {time} {key} a{newline}
+touch {key} {time}{end}; delete {key}{end}; delete {key} {flags}{end}; flush_all{end}; flush_all -1{end}
+verbosity 0{end}; gets {key}{newline}|cas {tokened}; gets {key}{newline}|cas {tokened}; cas {tokened}
+"""
+TEMPLATES = [template.strip() for line in SOUND.strip().splitlines() for template in line.split(";")]
+COUNTERS = ["0", "1", "7", "10", "99", "100", "2000", "18446744073709551615"]
+ODD: dict[str, list[str]] = {
+    "key": [TOO_LONG, "noreply", "a\0b", "tab\there"],
+    "flags": ["7", "-1", "4294967295", "4294967296", "x"],
+    "time": ["100", "-1", "2592000", "2592001", "2147483647", "4294967296", "x"],
+    "count": ["x", "-1", "+3", "18446744073709551616", ""],
+    "value": ["", "x", " 5", "5 apples", "007", "-1", "+3", "18446744073709551616", "1\r\n2"],
+    "tail": [" noreply", " nonsense", " noreply x"],
+    "token": ["<first>", "0", "x"],
+    "extra": ["x", "xy"],  # makes the block longer than was said
+}
+# Blank values are left out: there the real server reads on into memory that is not the item's.
+binary = st.binary(min_size=1, max_size=8).filter(lambda value: b"-" not in value and bool(value.strip()))
 
 
 @st.composite
-def commands(draw: st.DrawFn) -> list[bytes]:
-    """One command, now and then with one thing odd about it; a `cas` comes with the `gets` before it."""
-    odd = draw(st.sampled_from(["", "", "", "", "key", "value", "number", "size", "tail", "token"]))
-    key = draw(odd_keys if odd == "key" else keys)
-    number = draw(odd_numbers) if odd == "number" else b"0"
-    tail = draw(st.sampled_from([b" noreply", b" nonsense"])) if odd == "tail" else b""
-    tail += draw(st.sampled_from([b"\r\n", b"\r\n", b"\r\n", b"\n", b" \r\n"]))
-    verb = draw(st.sampled_from(VERBS))
-    if verb in (b"incr", b"decr"):
-        return [b"%b %b %b" % (verb, key, number if odd == "number" else draw(counters)) + tail]
-    if verb in (b"gat", b"gats"):
-        return [b"%b %b %b a\r\n" % (verb, number, key)]
-    if verb in (b"get", b"gets"):
-        return [b"%b %b%b\r\n" % (verb, key, draw(st.sampled_from([b"", b" a", b" missing b a"])))]
-    if verb == b"touch":
-        return [b"touch %b %b" % (key, number) + tail]
-    if verb == b"delete":
-        return [b"delete %b%b" % (key, draw(st.sampled_from([b"", b" 0", b" 1"]))) + tail]
-    if verb in (b"flush_all", b"verbosity"):
-        return [verb + draw(st.sampled_from([b"", b" 0", b" -1", b" x"])) + tail]
-    value = draw(odd_values if odd == "value" else counters)
-    size = max(0, len(value) - (draw(st.sampled_from([1, 2])) if odd == "size" else 0))
-    flags, expiry = draw(st.permutations([number, b"0"]))
-    token = draw(st.sampled_from([b"<first>", b"0", b"x"])) if odd == "token" else b"<last>"
-    head = b"%b %b %b %b %d" % (verb, key, flags, expiry, size) + (b" " + token if verb == b"cas" else b"")
-    reading = [b"gets %b\r\n" % key] if verb == b"cas" and odd != "token" else []
-    return [*reading, head + tail + value + b"\r\n"]
+def sound(draw: st.DrawFn) -> list[bytes]:
+    """One command, half the time with one thing odd about it; most `cas` come after a `gets`."""
+    parts = {"key": draw(st.sampled_from(["a", "a", "a", "b", "b", LONG])), "flags": "0", "time": "0", "tail": ""}
+    parts |= {"count": draw(st.sampled_from(COUNTERS)), "value": draw(st.sampled_from(COUNTERS)), "extra": ""}
+    parts |= {"newline": draw(st.sampled_from(["\r\n", "\r\n", "\n", " \r\n"])), "token": "<last>"}
+    if odd := draw(st.sampled_from(["", *ODD] if draw(st.booleans()) else [""])):
+        parts[odd] = draw(st.sampled_from(ODD[odd]))
+        if odd == "value" and draw(st.booleans()):
+            parts[odd] = draw(binary).decode("latin-1")
+    parts["end"] = parts["tail"] + parts["newline"]
+    head = "{key} {flags} {time} ".format_map(parts) + str(len(parts["value"]))
+    parts["store"] = head + "{end}{value}{extra}\r\n".format_map(parts)
+    parts["tokened"] = head + " {token}{end}{value}{extra}\r\n".format_map(parts)
+    template = draw(st.sampled_from(TEMPLATES))
+    return [command.format_map(parts).encode("latin-1") for command in template.split("|")]
 
-
-VERBS = [
-    b"set",
-    b"set",
-    b"set",
-    b"add",
-    b"replace",
-    b"append",
-    b"prepend",
-    b"cas",
-    b"cas",
-    b"incr",
-    b"decr",
-    b"decr",
-]
-VERBS += [b"get", b"gets", b"gat", b"gats", b"touch", b"delete", b"flush_all", b"verbosity"]
 
 # Words in any order, without a time that could come during a test. What follows the line is a block for some
 # of them, and a wrong command for the others.
-words = [*sorted(set(VERBS)), b"a", b"b", b"0", b"00", b"-1", b"x", b"noreply", b"", TOO_LONG]
-junk = st.lists(st.sampled_from(words), max_size=7).map(lambda line: [b" ".join(line) + b"\r\n0123456789\r\n"])
-
-scripts = st.lists(st.integers(0, 9).flatmap(lambda n: commands() if n else junk), min_size=10, max_size=40).map(
-    lambda parts: [*chain.from_iterable(parts), b"gets a b " + LONG + b"\r\n"]
+WORDS = [*sorted({template.split()[0] for template in TEMPLATES} - {"flush_all{end}"}), "cas", "a", "b", "0", "00"]
+WORDS += ["-1", "x", "noreply", "", TOO_LONG]
+junk = st.lists(st.sampled_from(WORDS), max_size=7).map(
+    lambda words: [f"{' '.join(words)}\r\n0123456\r\n".encode()]
 )
-
-steady = settings(
-    deadline=None,
-    derandomize=True,
-    database=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+part = st.integers(0, 9).flatmap(lambda n: sound() if n else junk)
+scripts = st.lists(part, min_size=10, max_size=40).map(
+    lambda parts: [*chain.from_iterable(parts), f"gets a b {LONG}\r\n".encode()]
 )
+steady = settings(deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
 
 
 @settings(steady, max_examples=200)
@@ -237,108 +184,48 @@ def test_random_commands(memcached: Exchange, emulator: Exchange, script: list[b
     assert transcript(emulator, script) == transcript(memcached, script)
 
 
-def without_lost_replies(script: list[bytes]) -> bool:
+def keeps_replies(script: list[bytes]) -> bool:
     """The real server drops the replies before a `get` of too long a key, if they were not sent yet."""
-    return not any(line.lstrip().startswith(b"g") and TOO_LONG in line for line in b"".join(script).split(b"\n"))
+    lines = b"".join(script).split(b"\n")
+    return not any(line.lstrip().startswith(b"g") and TOO_LONG.encode() in line for line in lines)
 
 
 @settings(steady, max_examples=100)
-@given(script=scripts.filter(without_lost_replies))
+@given(script=scripts.filter(keeps_replies))
 def test_random_pipelines(memcached: Exchange, emulator: Exchange, script: list[bytes]) -> None:
     """The same commands sent all at once get the same replies in the same order."""
     pipeline = [b"".join(script).replace(b"<last>", UNSEEN).replace(b"<first>", UNSEEN)]
     assert transcript(emulator, pipeline) == transcript(memcached, pipeline)
 
 
-def store(verb: bytes, key: bytes, size: int, tail: bytes = b"", flag: int = 0) -> bytes:
-    """Return a storage command with a block of `size` bytes."""
-    return b"%b %b %d 0 %d%b\r\n%b\r\n" % (verb, key, flag, size, tail, b"v" * size)
-
-
 LARGEST = ITEM_MAX - ITEM_HEADER - 1  # for a key of one byte and no flags
-CORNERS = {
-    "decr stops at zero and pads with blanks": [
-        *(
-            store(b"set", b"a", 0),
-            b"set a 0 0 5\r\n10000\r\n",
-            b"decr a 1\r\n",
-            b"get a\r\n",
-            b"append a 0 0 1\r\n7\r\n",
-        ),
-        *(
-            b"get a\r\n",
-            b"decr a 20000\r\n",
-            b"incr a 20000\r\n",
-            b"gets a\r\n",
-            b"incr a 99999\r\n",
-            b"get a\r\n",
-        ),
-    ],
-    "incr wraps at 2**64": [b"set a 0 0 20\r\n18446744073709551615\r\n", b"incr a 2\r\n", b"get a\r\n"],
-    "the CAS id changes with the value only": [
-        *(
-            b"set a 0 0 1\r\n5\r\n",
-            b"gets a\r\n",
-            b"touch a 100\r\n",
-            b"gats 0 a\r\n",
-            b"add a 0 0 1\r\n6\r\n",
-            b"gets a\r\n",
-        ),
-        *(
-            b"incr a 0\r\n",
-            b"gets a\r\n",
-            b"decr a 0\r\n",
-            b"gets a\r\n",
-            b"append a 0 0 0\r\n\r\n",
-            b"gets a\r\n",
-        ),
-        *(b"cas a 0 0 1 <last>\r\n5\r\n", b"gets a\r\n", b"cas a 0 0 1 <first>\r\n6\r\n", b"gets a\r\n"),
-    ],
-    "cas without an item": [b"cas a 0 0 1 7\r\n5\r\n", b"cas a 0 0 1 7 noreply\r\n5\r\n", b"get a\r\n"],
-    "append keeps flags and expiry": [b"set a 5 0 1\r\n1\r\n", b"append a 7 -1 1\r\n2\r\n", b"get a\r\n"],
-    "a negative expiry is at once": [
-        b"set a 0 0 1\r\n1\r\n",
-        b"set a 0 -1 1\r\n2\r\n",
-        b"get a\r\n",
-        b"add a 0 0 1\r\n3\r\n",
-    ],
-    "the largest value": [store(b"set", b"a", LARGEST), b"get a\r\n", store(b"append", b"a", 1), b"get a\r\n"],
-    "one byte too many": [store(b"set", b"a", 3), store(b"set", b"a", LARGEST + 1), b"get a\r\n"],
-    "flags take room": [store(b"set", b"a", LARGEST, flag=1), store(b"set", b"a", LARGEST - 4, flag=1)],
-    "a value far too large": [
-        *(store(b"set", b"a", 3), store(b"add", b"a", ITEM_MAX + 9), store(b"cas", b"a", ITEM_MAX + 9, b" 5")),
-        *(b"get a\r\n", store(b"set", b"a", ITEM_MAX + 9, b" noreply"), b"get a\r\n"),
-    ],
-    "two halves that do not fit": [store(b"set", b"a", 600_000), store(b"prepend", b"a", 600_000), b"get a\r\n"],
-    "sizes that cannot be": [b"set a 0 0 -1\r\n", b"set a 0 0 2147483646\r\n", b"set a 0 0 1e3\r\n"],
-    "a block that is cut short": [b"set a 0 0 9\r\n1234\r\nnext\r\nget a\r\n"],
-    "many keys": [b"set a 0 0 1\r\n1\r\n", b"get " + b"a missing " * 40 + b"\r\n"],
-    "a delayed flush": [
-        b"set a 0 0 1\r\n1\r\n",
-        b"flush_all 100\r\n",
-        b"get a\r\n",
-        b"flush_all\r\n",
-        b"get a\r\n",
-    ],
-    "deletes of long ago": [
-        b"set a 0 0 1\r\n1\r\n",
-        b"delete a 5\r\n",
-        b"delete a 0 x\r\n",
-        b"delete a 0 noreply\r\n",
-    ],
-    "arguments of flush_all": [
-        b"flush_all x\r\n",
-        b"flush_all 0 0\r\n",
-        b"flush_all noreply\r\n",
-        b"flush_all 1 2 3\r\n",
-    ],
+CORNERS = {  # commands are separated by slashes, | is a newline, {n} a block of so many bytes
+    "decr clamps and pads": "set a 0 0 5|10000/decr a 1/get a/append a 0 0 1|7/decr a 20000/incr a 20000/get a",
+    "incr wraps": "set a 0 0 20|18446744073709551615/incr a 2/get a/incr a 1000/get a",
+    "what changes a CAS id": "set a 0 0 1|5/gets a/touch a 100/gats 0 a/add a 0 0 1|6/gets a/incr a 0/gets a/"
+    "decr a 0/gets a/append a 0 0 0|/gets a/cas a 0 0 1 <last>|5/gets a/cas a 0 0 1 <first>|6/gets a",
+    "cas without an item": "cas a 0 0 1 7|5/cas a 0 0 1 7 noreply|5/get a",
+    "append keeps flags and expiry": "set a 5 0 1|1/append a 7 -1 1|2/prepend a 8 -1 1|3/get a",
+    "negative expiry": "set a 0 0 1|1/set a 0 -1 1|2/get a/add a 0 0 1|3/gat -1 a/get a",
+    "largest value": f"set a 0 0 {{{LARGEST}}}/get a/append a 0 0 1|7/get a",
+    "one byte too many": f"set a 0 0 1|1/set a 0 0 {{{LARGEST + 1}}}/get a",
+    "flags take room": f"set a 1 0 {{{LARGEST}}}/set a 1 0 {{{LARGEST - 4}}}",
+    "far too large": f"set a 0 0 1|1/add a 0 0 {{{ITEM_MAX + 9}}}/get a/set a 0 0 {{{ITEM_MAX + 9}}}/get a",
+    "two halves that do not fit": "set a 0 0 {600000}/prepend a 0 0 {600000}/get a",
+    "sizes that cannot be": "set a 0 0 -1/set a 0 0 2147483646/set a 0 0 1e3/set a 0 0",
+    "a block that is cut short": "set a 0 0 9|1234|next|get a",
+    "many keys": "set a 0 0 1|1/get " + "a missing " * 40,
+    "a delayed flush": "set a 0 0 1|1/flush_all 100/get a/flush_all/get a",
+    "too many or too few words": "delete a 5/delete a 0 x/flush_all 1 2 3/get/gat/gat 0/incr a/touch a/cas a 0 0",
 }
 
 
 @pytest.mark.parametrize("name", CORNERS)
 def test_corners(memcached: Exchange, emulator: Exchange, name: str) -> None:
     """Corners that chance finds seldom get the same replies from both."""
-    assert transcript(emulator, CORNERS[name]) == transcript(memcached, CORNERS[name])
+    text = re.sub(r"\{(\d+)\}", lambda block: f"{block[1]}|{'v' * int(block[1])}", CORNERS[name])
+    script = [command.replace("|", "\r\n").encode() + b"\r\n" for command in text.split("/")]
+    assert transcript(emulator, script) == transcript(memcached, script)
 
 
 def test_expiry(memcached: Exchange, emulator: Exchange) -> None:
@@ -347,12 +234,11 @@ def test_expiry(memcached: Exchange, emulator: Exchange) -> None:
     Planted: a server whose clock stands still.
     """
     before = [b"set a 0 1 1\r\n1\r\n", b"set b 0 100 1\r\n2\r\n", b"set c 0 0 1\r\n3\r\n", b"touch c 1\r\n"]
-    after = b"get a b c\r\n"
-    servers = [memcached, emulator, in_memory(Cache(lambda: 1.0))]
+    servers = [memcached, emulator, Connection(Cache(lambda: 1.0)).feed]
     stored = [transcript(server, before) for server in servers]
     assert stored[0] == stored[1] == stored[2]
     time.sleep(2.1)
-    real, emulated, frozen = (server(after) for server in servers)
+    real, emulated, frozen = (server(b"get a b c\r\n") for server in servers)
     assert emulated == real == b"VALUE b 0 1\r\n2\r\nEND\r\n"
     assert frozen != real
 
@@ -365,8 +251,11 @@ def test_statistics(memcached: Exchange, emulator: Exchange) -> None:
     assert {b"pid", b"version", b"curr_items", b"cmd_get"} <= emulated <= real
 
 
+# --- Planted violations
+
+
 class BelowZero(Cache):
-    """Planted: `decr` goes below zero."""
+    """`decr` goes below zero."""
 
     def _count(self, words: list[bytes], block: bytes) -> bytes:
         item = self._find(words[1])
@@ -377,18 +266,8 @@ class BelowZero(Cache):
         return super()._count(words, block)
 
 
-class NoPadding(Cache):
-    """Planted: `decr` shortens the value."""
-
-    def _count(self, words: list[bytes], block: bytes) -> bytes:
-        reply = super()._count(words, block)
-        if item := self._find(words[1]):
-            item.value = item.value.rstrip(b" ")
-        return reply
-
-
 class KeepsToken(Cache):
-    """Planted: `incr` and `decr` leave the CAS id as it was."""
+    """`incr` and `decr` leave the CAS id as it was."""
 
     def _count(self, words: list[bytes], block: bytes) -> bytes:
         before = self._find(words[1])
@@ -399,7 +278,7 @@ class KeepsToken(Cache):
 
 
 class IgnoresToken(Cache):
-    """Planted: `cas` replaces whatever is there."""
+    """`cas` replaces whatever is there."""
 
     def _store(self, words: list[bytes], block: bytes) -> bytes:
         if words[0] == b"cas" and self._find(words[1]):
@@ -407,118 +286,12 @@ class IgnoresToken(Cache):
         return super()._store(words, block)
 
 
-@pytest.mark.parametrize("broken", [BelowZero, NoPadding, KeepsToken, IgnoresToken])
+@pytest.mark.parametrize("broken", [BelowZero, KeepsToken, IgnoresToken])
 def test_broken_stand_in_is_found(memcached: Exchange, emulator: Exchange, broken: type[Cache]) -> None:
     """The random comparison tells a broken stand-in from the real server, and not the sound one."""
 
     def differs(script: list[bytes]) -> bool:
-        return transcript(in_memory(broken(time.time)), script) != transcript(memcached, script)
+        return transcript(Connection(broken(time.time)).feed, script) != transcript(memcached, script)
 
-    script = find(scripts, differs, settings=settings(steady, max_examples=2000, phases=[Phase.generate]))
+    script = find(scripts, differs, settings=settings(steady, max_examples=200, phases=[Phase.generate]))
     assert transcript(emulator, script) == transcript(memcached, script)
-
-
-# --- Concurrency
-
-
-def count_by_cas(port: int, threads: int, rounds: int) -> int:
-    """Let each thread add one `rounds` times by gets and cas; return the number in the end.
-
-    The barrier makes all threads read the same value before the first of them writes.
-    """
-    barrier = threading.Barrier(threads)
-    failures: list[BaseException] = []
-
-    def add() -> None:
-        client = Client(("127.0.0.1", port), default_noreply=False, no_delay=True, timeout=10)
-        try:
-            done = 0
-            value, token = client.gets("counter")
-            barrier.wait(timeout=10)
-            while done < rounds:
-                done += bool(client.cas("counter", b"%d" % (int(value) + 1), token))
-                value, token = client.gets("counter")
-        except BaseException as error:  # noqa: BLE001 - a thread's failure is the test's failure
-            failures.append(error)
-        finally:
-            client.close()
-
-    client = Client(("127.0.0.1", port), default_noreply=False)
-    client.set("counter", b"0")
-    workers = [threading.Thread(target=add) for _ in range(threads)]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
-    assert not failures
-    total = int(client.get("counter"))
-    client.close()
-    return total
-
-
-@contextmanager
-def served(cache: Cache) -> Iterator[int]:
-    """Serve a kernel from a thread of this process."""
-    loop = asyncio.new_event_loop()
-    server = loop.run_until_complete(loop.create_server(lambda: Connection(cache), "127.0.0.1", 0))
-    thread = threading.Thread(target=loop.run_forever)
-    thread.start()
-    try:
-        yield int(server.sockets[0].getsockname()[1])
-    finally:
-        loop.call_soon_threadsafe(loop.stop)
-        thread.join()
-        server.close()
-        loop.close()
-
-
-def test_no_update_is_lost(emulator_port: int) -> None:
-    """Threads that add with gets and cas lose no update. Planted: a server that ignores the CAS id loses some."""
-    assert count_by_cas(emulator_port, threads=8, rounds=25) == 8 * 25
-    with served(IgnoresToken(time.time)) as port:
-        assert count_by_cas(port, threads=8, rounds=25) < 8 * 25
-
-
-# --- The process
-
-
-def test_version_names_the_stand_in(emulator_port: int) -> None:
-    """Nobody takes the stand-in for the real server: its version says what it is."""
-    client = Client(("127.0.0.1", emulator_port))
-    assert client.version() == VERSION.encode()
-    assert "emulated" in VERSION
-    client.close()
-
-
-def test_quit_and_endless_lines_hang_up(emulator_port: int) -> None:
-    """The connection ends after `quit`, and when what comes can be no command; replies before it still come."""
-    for farewell in (b"quit\r\nversion\r\n", b"x" * 3000):
-        with socket.create_connection(("127.0.0.1", emulator_port), timeout=10) as connection:
-            connection.sendall(b"verbosity 0\r\n" + farewell)
-            received = b""
-            while data := connection.recv(4096):
-                received += data
-            assert received == b"OK\r\n"
-
-
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_ends_when_told(number: signal.Signals) -> None:
-    """SIGTERM and Ctrl-C end the process at once, with exit code 0 and no complaint, clients or not."""
-    port = free_port()
-    process = start(emulator_argv(port), port)
-    with socket.create_connection(("127.0.0.1", port)) as connection:
-        connection.sendall(b"version\r\n")
-        assert connection.recv(100)
-        process.send_signal(number)
-        _, complaint = process.communicate(timeout=5)
-    assert (process.returncode, complaint) == (0, b"")
-
-
-def test_port_taken() -> None:
-    """A port that is taken is a usage error that names the address."""
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port = taken.getsockname()[1]
-        environment = {**os.environ, "PYTHONPATH": str(Path(oversold.__file__).parents[1])}
-        done = subprocess.run(emulator_argv(port), env=environment, capture_output=True, timeout=10, check=False)
-    assert done.returncode == 2
-    assert f"cannot listen on 127.0.0.1:{port}".encode() in done.stderr

@@ -43,6 +43,7 @@ class Conductor:
         self._pids: dict[int, int] = {}
         self._done: set[int] = set()
         self.lost: set[int] = set()
+        self._reason: str | None = None
         self._gone = False
         self._ended = False
         self._watcher = gevent.spawn(self._watch)
@@ -61,6 +62,11 @@ class Conductor:
         """A worker tells that its last bidder has left and its manifest is written."""
         self._done.add(worker)
         self._check_over()
+
+    def failed(self, worker: int, text: str) -> None:
+        """A worker tells that it cannot begin: there will be no burst."""
+        self._reason = f"worker {worker} could not begin: {text}"
+        self._end()
 
     def stop(self) -> None:
         """Forget about the burst."""
@@ -97,7 +103,7 @@ class Conductor:
     def _end(self) -> None:
         if not self._ended:
             self._ended = True
-            state = {"lost": sorted(self.lost), "done": sorted(self._done), "workers": sorted(self._parked)}
+            state = {"lost": sorted(self.lost), "reason": self._reason}
             (self._assignment.raw / "conductor.json").write_text(json.dumps(state))
             gevent.spawn(self._over)
 

@@ -128,9 +128,7 @@ class LanePool:
                 tap.outcome = Outcome.UNKNOWN
                 mend = end.renew
             except Exception:  # noqa: BLE001 - a fault of the harness must show up, not hang the bidder
-                self._target.faults.add(
-                    "raised", "harness", traceback.format_exc(limit=-2).replace("\n", " | ")
-                )
+                self._target.faults.add("raised", "harness", traceback.format_exc(limit=-2).replace("\n", " | "))
             busy_since[number] = 0.0
             tap.t_done = now_ns()
             recorder.complete(

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -37,6 +37,7 @@ def drive(
     log: Path,
     guard: Guard,
     told: Callable[[str, int], None],
+    needed: Sequence[int] = (),
 ) -> Ending:
     """Run one burst to its end.
 
@@ -47,6 +48,7 @@ def drive(
         log: gets Locust's output.
         guard: parent of the processes.
         told: called with the phase ("parking", "bidding") and the number of bids finished.
+        needed: processes without which the burst makes no sense; it ends when one of them does.
 
     KeyboardInterrupt passes through after Locust has been stopped; the histories stay.
     """
@@ -68,16 +70,25 @@ def drive(
     env["LOCUST_WAIT_FOR_WORKERS_REPORT_AFTER_RAMP_UP"] = "0"
     pid = guard.spawn(argv, log=log, cwd=private, env=env)
     try:
-        ending = _follow(assignment, guard, pid, told)
+        ending = _follow(assignment, guard, pid, told, needed)
     finally:
         guard.stop(pid, STOP_GRACE_S)
-    conductor = assignment.raw / "conductor.json"
+    return heard(assignment.raw, ending)
+
+
+def heard(raw: Path, ending: Ending) -> Ending:
+    """Add to an ending what the conductor wrote down."""
+    conductor = raw / "conductor.json"
     if conductor.exists():
-        ending.lost_workers = json.loads(conductor.read_text())["lost"]
+        state = json.loads(conductor.read_text())
+        ending.lost_workers = state["lost"]
+        ending.reason = state["reason"] or ending.reason
     return ending
 
 
-def _follow(assignment: Assignment, guard: Guard, pid: int, told: Callable[[str, int], None]) -> Ending:
+def _follow(
+    assignment: Assignment, guard: Guard, pid: int, told: Callable[[str, int], None], needed: Sequence[int]
+) -> Ending:
     plan, raw = assignment.plan, assignment.raw
     gate = raw / "gate.json"
     paths = [history.path_of(raw, worker) for worker in range(plan.processes)]
@@ -98,6 +109,8 @@ def _follow(assignment: Assignment, guard: Guard, pid: int, told: Callable[[str,
                 if finished >= plan.users
                 else Ending(f"the load generator ended early (exit code {code})")
             )
+        if any(guard.returncode(other) is not None for other in needed):
+            return Ending("a process that the strategy needs has ended")
         if sum(state.hung for state in states):
             return Ending(f"a strategy call took longer than {plan.bids.hang_s:g} s", hung=True)
         moved = (finished, sum(state.rows for state in states))

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +45,7 @@ class Burst:
         if isinstance(self._runner, MasterRunner):
             listen("oversold_parked", lambda environment, msg, **_: self._heard_parked(msg.data))
             listen("oversold_done", lambda environment, msg, **_: self._heard_done(msg.data))
+            listen("oversold_failed", lambda environment, msg, **_: self._heard_failed(msg.data))
         if isinstance(self._runner, WorkerRunner):
             listen("oversold_assignment", lambda environment, msg, **_: self._begin(msg.data["assignment"]))
             listen("oversold_go", lambda environment, msg, **_: self._heard_go(msg.data))
@@ -94,6 +93,16 @@ class Burst:
             self._audit()
 
     def _begin(self, text: str) -> None:
+        try:
+            self._open(text)
+        except Exception as error:  # a worker that cannot begin must not keep the others waiting
+            log.exception("this worker cannot begin")
+            self._say(
+                "oversold_failed",
+                {"worker": self._runner.worker_index, "text": f"{type(error).__name__}: {error}"},
+            )
+
+    def _open(self, text: str) -> None:
         worker = LoadWorker(Assignment.from_json(text), self._runner.worker_index, self._say)
         self._worker = worker
         self._environment.oversold_worker = worker
@@ -109,8 +118,10 @@ class Burst:
             self._runner.send_message(kind, data)
         elif kind == "oversold_parked":
             self._heard_parked(data)
-        else:
+        elif kind == "oversold_done":
             self._heard_done(data)
+        else:
+            self._heard_failed(data)
 
     def _send(self, kind: str, data: dict[str, Any], worker: int) -> None:
         if isinstance(self._runner, MasterRunner):
@@ -127,6 +138,10 @@ class Burst:
         if self._conductor is not None:
             self._conductor.done(data["worker"])
 
+    def _heard_failed(self, data: dict[str, Any]) -> None:
+        if self._conductor is not None:
+            self._conductor.failed(data["worker"], data["text"])
+
     def _heard_go(self, data: dict[str, Any]) -> None:
         if self._worker is not None:
             self._worker.open_gate(data["t0"], data["first"], data["share"])
@@ -135,9 +150,7 @@ class Burst:
         if not isinstance(self._runner, MasterRunner):
             return set()
         missing = [c.id for c in self._runner.clients.values() if c.state == STATE_MISSING]
-        return {
-            self._runner.worker_indexes[client] for client in missing if client in self._runner.worker_indexes
-        }
+        return {self._runner.worker_indexes[client] for client in missing if client in self._runner.worker_indexes}
 
     def _over(self) -> None:
         """The last bidder has left: end the test, and Locust itself when nobody sits at its web page."""

@@ -38,9 +38,7 @@ class LoadWorker:
     written and `done` is said.
     """
 
-    def __init__(
-        self, assignment: Assignment, number: int, say: Callable[[str, dict[str, Any]], None]
-    ) -> None:
+    def __init__(self, assignment: Assignment, number: int, say: Callable[[str, dict[str, Any]], None]) -> None:
         self.plan = assignment.plan
         self.number = number
         self._assignment = assignment
@@ -49,9 +47,7 @@ class LoadWorker:
         manners = self.plan.bids
         taps = 2 + 2 * manners.patience_s * 1000 / max(manners.think_ms, 1.0)
         self._path = path_of(assignment.raw, number)
-        self.recorder = HistoryWriter(
-            self._path, int(self.plan.users * min(taps, MAX_TAPS_PER_BIDDER)) + 1024
-        )
+        self.recorder = HistoryWriter(self._path, int(self.plan.users * min(taps, MAX_TAPS_PER_BIDDER)) + 1024)
         self.target = PlatformTarget(assignment, number)
         self.lanes = LanePool(self.target, self.recorder, self.plan.lanes, manners.hang_s)
         self._gate = Event()
@@ -108,7 +104,8 @@ class LoadWorker:
             attempt,
             t_intended,
             int(self._bids.failing_step[index]),
-            float(self._bids.latency_s[index]),
+            float(self._bids.steps_s[index]),
+            float(self._bids.fail_s[index]),
         )
         row = self.lanes.serve(tap)
         self.fresh[tap.outcome].append(tap.t_done - tap.t_admitted)

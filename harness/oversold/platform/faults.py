@@ -49,9 +49,5 @@ def connection_lost(error: BaseException) -> bool:
         return error.sqlstate is None or error.sqlstate[:2] in {"08", "57"}
     return isinstance(
         error,
-        redis.ConnectionError
-        | redis.TimeoutError
-        | MemcacheUnexpectedCloseError
-        | ConnectionError
-        | TimeoutError,
+        redis.ConnectionError | redis.TimeoutError | MemcacheUnexpectedCloseError | ConnectionError | TimeoutError,
     )

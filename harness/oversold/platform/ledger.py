@@ -32,7 +32,9 @@ CREATE INDEX IF NOT EXISTS orders_of_tranche ON orders (tranche_id) INCLUDE (amo
 CREATE TABLE IF NOT EXISTS refused_orders (
     bid_id text NOT NULL, tranche_id text NOT NULL, at timestamptz NOT NULL DEFAULT clock_timestamp());
 """
-WRITE = "INSERT INTO orders (bid_id, tranche_id, user_id, amount_fen) VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING"
+WRITE = (
+    "INSERT INTO orders (bid_id, tranche_id, user_id, amount_fen) VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING"
+)
 REFUSE = "INSERT INTO refused_orders (bid_id, tranche_id) VALUES (%s, %s)"
 SOLD = "SELECT coalesce(sum(amount_fen), 0)::bigint FROM orders WHERE tranche_id = %s"
 
@@ -116,7 +118,5 @@ def read(
         t=since_gate(orders, 2),
         refused=np.array([plan.bid_index(tranche_id, row[0], users) for row in refused], np.int64),
     )
-    log = evidence.StatusLog(
-        since_gate(changes, 1), np.array([row[0] == "full" for row in changes], np.bool_)
-    )
+    log = evidence.StatusLog(since_gate(changes, 1), np.array([row[0] == "full" for row in changes], np.bool_))
     return ledger, log

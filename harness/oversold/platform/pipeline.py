@@ -34,13 +34,14 @@ class Tap:
     __slots__ = (
         "attempt",
         "bid",
+        "fail_s",
         "failed_step",
         "failing_step",
         "hold",
         "index",
-        "latency_s",
         "outcome",
         "refused_by",
+        "steps_s",
         "t_admitted",
         "t_done",
         "t_intended",
@@ -48,15 +49,16 @@ class Tap:
         "t_sent",
     )
 
-    def __init__(  # noqa: PLR0917 - one is made per tap, and keywords cost
-        self, index: int, bid: Bid, attempt: int, t_intended: int, failing_step: int, latency_s: float
+    def __init__(
+        self, index: int, bid: Bid, attempt: int, t_intended: int, failing_step: int, steps_s: float, fail_s: float
     ) -> None:
         self.index = index
         self.bid = bid
         self.attempt = attempt
         self.t_intended = t_intended
         self.failing_step = failing_step
-        self.latency_s = latency_s
+        self.steps_s = steps_s
+        self.fail_s = fail_s
         self.t_admitted = self.t_sent = self.t_reserved = self.t_done = NEVER
         self.outcome: Outcome = Outcome.UNKNOWN
         self.hold: HoldEnd = HoldEnd.NONE
@@ -92,6 +94,7 @@ class BidPipeline:
         self._clock = clock
         self._faults = faults
         self._rules = MarkingRules(plan, status, progress)
+        self._rtt_s = plan.rtt_s
         self._steps = plan.bids.steps
         self._progress_step = max(1, round(plan.bids.steps * 0.4))
         self._progress_is_real = plan.bids.progress == "row"
@@ -106,6 +109,7 @@ class BidPipeline:
         """
         self._tranche_id = tap.bid.tranche_id
         if self._status.full:
+            self._clock.sleep(self._rtt_s)  # reading the page takes its round trip too
             tap.outcome, tap.refused_by = Outcome.SOLD_OUT, RefusedBy.STATUS
             return
         try:
@@ -142,9 +146,7 @@ class BidPipeline:
         confirmed = self._call("confirm", self._strategy.confirm, bid, hold)
         if confirmed is not True:
             if confirmed is not False:
-                self._faults.add(
-                    "nonsense", "confirm", f"answered {confirmed!r:.80} instead of true or false"
-                )
+                self._faults.add("nonsense", "confirm", f"answered {confirmed!r:.80} instead of true or false")
             self._give_back(tap, bid, hold, counted=counted)
             tap.outcome, tap.refused_by = Outcome.ERROR, RefusedBy.STRATEGY
             return
@@ -158,15 +160,14 @@ class BidPipeline:
         Steps that only take time are slept through together: nobody can tell the difference, and it costs a
         tenth.
         """
-        step_s = tap.latency_s / self._steps
-        last = tap.failing_step or self._steps
-        if not self._progress_is_real or (tap.failing_step and tap.failing_step <= self._progress_step):
-            self._clock.sleep(last * step_s)
+        if not self._progress_is_real or 0 < tap.failing_step <= self._progress_step:
+            self._clock.sleep(tap.steps_s + tap.fail_s)
             return tap.failing_step, False
-        self._clock.sleep(self._progress_step * step_s)
+        before = tap.steps_s * self._progress_step / (tap.failing_step or self._steps)
+        self._clock.sleep(before)
         if not self._progress.add(bid.amount_fen):
             return self._progress_step, False
-        self._clock.sleep((last - self._progress_step) * step_s)
+        self._clock.sleep(tap.steps_s - before + tap.fail_s)
         return tap.failing_step, True
 
     def _give_back(self, tap: Tap, bid: Bid, hold: Hold, *, counted: bool) -> None:

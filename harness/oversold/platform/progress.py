@@ -12,9 +12,7 @@ ADD = """
 UPDATE progress SET confirmed_fen = confirmed_fen + %s, version = version + 1
 WHERE tranche_id = %s AND version = %s
 """
-TAKE_BACK = (
-    "UPDATE progress SET confirmed_fen = confirmed_fen - %s, version = version + 1 WHERE tranche_id = %s"
-)
+TAKE_BACK = "UPDATE progress SET confirmed_fen = confirmed_fen - %s, version = version + 1 WHERE tranche_id = %s"
 
 
 class Progress(Protocol):

@@ -22,7 +22,6 @@ from oversold.report.charts_paper import (
     TEXT_PT,
     VERMILLION,
     fitted,
-    house_style,
     largest_below,
     place_axes,
     text_width,
@@ -36,6 +35,7 @@ _WIDTH = 11.0
 _ROW = 0.34
 _ABOVE, _BELOW = 0.42, 0.62  # inches for the columns' headings and for the scale
 _NAME_MAX = 3.0
+_LABEL_PT = 9.0
 _SHORTEST = 0.05  # inches of the shortest bar, so that no rate but zero vanishes
 _SIDE_MIN = 1.2  # inches that each side needs for its heading
 _PAD = 0.08
@@ -46,13 +46,8 @@ _LINEAR_SPAN = 40  # a linear scale still shows a rate that is this many times s
 _MARKS = {"pass": ("o", GREEN), "fail": ("X", VERMILLION), "inconclusive": ("s", FAINT_INK)}
 
 
-@house_style()
-def subscription_bars(summaries: Sequence[Mapping[str, Any]]) -> Figure:
-    """Draw one row a run: what was not raised to the left, what was sold too much to the right.
-
-    `summaries` are run summaries (schema `oversold/run/1`) in the order to draw; payout runs are left
-    out. Raises UsageError if no bid run is among them.
-    """
+def draw(summaries: Sequence[Mapping[str, Any]]) -> Figure:
+    """Draw one row a run; UsageError if no bid run is among the summaries."""
     runs = [run for run in summaries if "tranche" in run]
     if not runs:
         raise UsageError("no over- or undersubscription to draw: give at least one run of a bid scenario")
@@ -64,7 +59,9 @@ def subscription_bars(summaries: Sequence[Mapping[str, Any]]) -> Figure:
     axes.set_xlim(0, _WIDTH)
     axes.set_ylim(len(runs) - 0.5, -0.5)
     for row in range(0, len(runs), 2):
-        axes.axhspan(row - 0.5, row + 0.5, MARGIN / 2 / _WIDTH, 1 - MARGIN / 2 / _WIDTH, color=BAND, lw=0)
+        axes.axhspan(
+            row - 0.5, row + 0.5, MARGIN / 2 / _WIDTH, 1 - MARGIN / 2 / _WIDTH, color=BAND, lw=0, zorder=0
+        )
     sheet = _Sheet(figure, axes, top - _ABOVE + 0.1, top - _ABOVE - rows_high)
     left = _draw_columns(sheet, runs, sales)
     right = _draw_verdicts(sheet, sales)
@@ -112,14 +109,14 @@ class _Scale:
             return rate
         return rate / self.least if rate < self.least else 1 + math.log10(rate / self.least)
 
-    def ticks(self, reach: float) -> list[float]:
-        """Return the rates to label up to `reach`, without zero."""
+    def ticks(self, most: float) -> list[float]:
+        """Return the rates to draw lines at, without zero, up to the first that covers `most`."""
         if self.least:
-            powers = [self.least * 10**i for i in range(12)]
-            return [rate for rate in powers if rate <= reach * 1.001]
-        unit = 10.0 ** math.floor(math.log10(reach / 2))
-        step = next(unit * m for m in (1, 2, 5, 10) if unit * m >= reach / 4)
-        return [step * i for i in range(1, 12) if step * i <= reach * 1.001]
+            last = max(0, math.ceil(math.log10(most / self.least) - 1e-9))
+            return [self.least * 10**i for i in range(last + 1)]
+        unit = 10.0 ** math.floor(math.log10(most))
+        step = next(unit * m for m in (0.2, 0.5, 1, 2) if most / (unit * m) <= 5)
+        return [step * i for i in range(1, math.ceil(most / step - 1e-9) + 1)]
 
 
 def _draw_columns(sheet: _Sheet, runs: Sequence[Mapping[str, Any]], sales: Sequence[Sale]) -> float:
@@ -166,73 +163,77 @@ def _label(sale: Sale, run: Mapping[str, Any]) -> str:
     else:
         sold = "sold exactly"
     failed = [str(found["check"]) for found in run.get("findings", []) if found["verdict"] == "fail"]
-    return f"{sold}; fails {', '.join(failed)}" if failed and sale.verdict == "fail" else sold
+    return f"{sold}; fails {', '.join(failed).replace('_', ' ')}" if failed and sale.verdict == "fail" else sold
 
 
-def _draw_bars(
-    sheet: _Sheet, sales: Sequence[Sale], labels: Sequence[str], left: float, right: float
-) -> None:
+def _draw_bars(sheet: _Sheet, sales: Sequence[Sale], labels: Sequence[str], left: float, right: float) -> None:
     """Draw bars, their labels and the scale between two places along x."""
     scale = _Scale.fit([rate for sale in sales for rate in (sale.over, sale.under)])
-    labels = [fitted(sheet.figure, label, SMALL_PT + 0.5, (right - left) * 0.55) for label in labels]
-    widths = [text_width(sheet.figure, label, SMALL_PT + 0.5) + 2 * _PAD for label in labels]
-
-    def length(rate: float, inches: float) -> float:
-        return max(_SHORTEST, inches * scale.steps(rate)) if rate else 0.0
+    labels = [fitted(sheet.figure, label, _LABEL_PT, (right - left) * 0.55) for label in labels]
+    widths = [text_width(sheet.figure, label, _LABEL_PT) + 2 * _PAD for label in labels]
+    under, over = (max(getattr(sale, side) for sale in sales) for side in ("under", "over"))
+    ticks = [scale.ticks(max(most, _LEAST_REACH)) if most else [] for most in (under, over)]
 
     def sides(inches: float) -> tuple[float, float]:
-        unders, overs = [_SIDE_MIN], [_SIDE_MIN]
+        """Return how far the left and the right side reach when a step takes so many inches."""
+        reach = [max(_SIDE_MIN, inches * scale.steps(marks[-1]) + 0.25 if marks else 0) for marks in ticks]
         for sale, width in zip(sales, widths, strict=True):
-            side, rate = (unders, sale.under) if sale.under else (overs, sale.over)
-            side.append(length(rate, inches) + width)
-            side.append(inches * scale.steps(_LEAST_REACH if rate else 0))
-        return max(unders), max(overs)
+            side, rate = (0, sale.under) if sale.under else (1, sale.over)
+            reach[side] = max(reach[side], _length(scale, rate, inches) + width)
+        return reach[0], reach[1]
 
-    # The scale is as large as the bars with their labels allow.
-    inches = largest_below(
-        lambda k: sum(sides(k)) <= right - left, 0, (right - left) / scale.steps(_LEAST_REACH)
-    )
+    # A step takes as many inches as the bars with their labels leave it.
+    widest = (right - left) / scale.steps(_LEAST_REACH)
+    inches = largest_below(lambda k: sum(sides(k)) <= right - left, 0, widest)
     zero = left + sides(inches)[0]
-    _draw_scale(sheet, scale, inches, zero, (left, right))
+    _draw_scale(sheet, scale, inches, zero, ticks)
     for row, (sale, label) in enumerate(zip(sales, labels, strict=True)):
-        sign, rate, color, hatch = (
-            (-1, sale.under, BLUE, "////") if sale.under else (1, sale.over, VERMILLION, "")
-        )
-        end = zero + sign * length(rate, inches)
+        sign, rate, color, hatch = (-1, sale.under, BLUE, "////") if sale.under else (1, sale.over, VERMILLION, "")
+        end = zero + sign * _length(scale, rate, inches)
         if rate:
-            sheet.axes.barh(row, end - zero, 0.6, zero, color=color, hatch=hatch, edgecolor="white", lw=0)
-        else:
+            sheet.axes.barh(
+                row, end - zero, 0.6, zero, color=color, hatch=hatch, edgecolor="white", lw=0, zorder=2
+            )
+            # A bar on a logarithmic scale is cut into blocks, so that nobody reads it as a length.
+            cuts = [
+                zero + sign * inches * scale.steps(mark) for mark in ticks[sign > 0] if scale.least and mark < rate
+            ]
+            sheet.axes.vlines(cuts, row - 0.32, row + 0.32, color="white", lw=1.6, zorder=2.5)
+        elif sale.confirmed_fen is not None:
             sheet.axes.plot([zero], [row], "o", color=INK, markersize=4)
-        ink = INK if rate else FAINT_INK
-        ha = "right" if sign < 0 else "left"
-        sheet.text_at(end + sign * _PAD, row, label, SMALL_PT + 0.5, ha=ha, color=ink)
+        paper = {"facecolor": BAND if row % 2 == 0 else "white", "edgecolor": "none", "pad": 1.5}
+        ink, side = INK if rate else FAINT_INK, "right" if sign < 0 else "left"
+        sheet.text_at(end + sign * _PAD, row, label, _LABEL_PT, ha=side, color=ink, bbox=paper)
 
 
-def _draw_scale(sheet: _Sheet, scale: _Scale, inches: float, zero: float, ends: tuple[float, float]) -> None:
-    """Draw the zero line, the grid with its labels below, and the two sides' headings above."""
-    sheet.axes.axvline(zero, color=INK, lw=1.2)
+def _length(scale: _Scale, rate: float, inches: float) -> float:
+    return max(_SHORTEST, inches * scale.steps(rate)) if rate else 0.0
+
+
+def _draw_scale(
+    sheet: _Sheet, scale: _Scale, inches: float, zero: float, ticks: Sequence[Sequence[float]]
+) -> None:
+    """Draw the zero line, the grid with its labels below, and the headings of both sides above."""
+    sheet.axes.axvline(zero, color=INK, lw=1.2, zorder=3)
     sheet.head(zero - _PAD, "◀ undersold", ha="right", color=BLUE, weight="bold")
     sheet.head(zero + _PAD, "oversold ▶", ha="left", color=VERMILLION, weight="bold")
+    below: dict[str, Any] = {"points": SMALL_PT, "ha": "center", "color": FAINT_INK}
     y = sheet.foot_y - 0.2
-    write(sheet.figure, zero, y, "0", SMALL_PT, ha="center", color=FAINT_INK)
-    for sign, room in ((-1, zero - ends[0]), (1, ends[1] - zero)):
-        last = zero
-        for rate in scale.ticks(1e4):
+    write(sheet.figure, zero, y, "0", **below)
+    texts = {rate: f"{100 * rate:,.10g} %" for marks in ticks for rate in marks}
+    widest = max((text_width(sheet.figure, text, SMALL_PT) + 0.12 for text in texts.values()), default=0.0)
+    for sign, marks in zip((-1, 1), ticks, strict=True):
+        for i, rate in enumerate(marks):
             x = zero + sign * inches * scale.steps(rate)
-            if abs(x - zero) > room or (sign < 0 and rate > 1):
-                break
-            sheet.axes.axvline(x, color=RULE, lw=0.8, zorder=0.5)
-            text = f"{100 * rate:,.10g} %"
-            if abs(x - last) > text_width(sheet.figure, text, SMALL_PT) + 0.12:
-                write(sheet.figure, x, y, text, SMALL_PT, ha="center", color=FAINT_INK)
-                last = x
-    note = "each line is ten times the one before" if scale.least else "to scale"
-    write(
-        sheet.figure,
-        zero,
-        y - 0.22,
-        f"share of the capacity ({note})",
-        SMALL_PT,
-        ha="center",
-        color=FAINT_INK,
-    )
+            sheet.axes.axvline(x, color=RULE, lw=0.8, zorder=1)
+            gap = inches * (1 if scale.least else marks[0])
+            rank = round(math.log10(rate)) if scale.least else i + 1
+            if rank % math.ceil(widest / gap) == 0:
+                write(sheet.figure, x, y, texts[rate], **below)
+    if texts:
+        ends = [
+            sign * inches * scale.steps(marks[-1]) for sign, marks in zip((-1, 1), ticks, strict=True) if marks
+        ]
+        scaled = "each block is ten times the one before it" if scale.least else "to scale"
+        middle = zero + sum(ends) / 2
+        write(sheet.figure, middle, y - 0.22, f"share of the capacity ({scaled})", **below)

@@ -56,9 +56,7 @@ def _copy(columns: Mapping[str, Any], path: Path, types: Mapping[str, str] | Non
     with duckdb.connect() as connection:
         connection.register("rows", dict(columns))
         target = str(path).replace("'", "''")
-        connection.execute(
-            f"COPY (SELECT {selected} FROM rows) TO '{target}' (FORMAT parquet, COMPRESSION zstd)"
-        )
+        connection.execute(f"COPY (SELECT {selected} FROM rows) TO '{target}' (FORMAT parquet, COMPRESSION zstd)")
 
 
 def read(folder: Path) -> tuple[npt.NDArray[np.void], Ledger, StatusLog, Claims]:

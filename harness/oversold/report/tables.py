@@ -39,11 +39,14 @@ class Sale:
     def read(cls, summary: Mapping[str, Any]) -> Self:
         """Take the sale out of the summary of a bid run; KeyError if it has no tranche."""
         tranche, rates = summary["tranche"], summary.get("rates", {})
+        lost = any(
+            found["check"] == "ledger" for found in summary.get("findings", []) if found["verdict"] != "pass"
+        )
         return cls(
             str(summary["strategy"]),
             str(summary["verdict"]),
             int(tranche["capacity_fen"]),
-            tranche.get("confirmed_fen"),
+            None if lost else tranche.get("confirmed_fen"),
             _number(rates.get("oversubscription")) or 0.0,
             _number(rates.get("undersubscription")) or 0.0,
         )
@@ -99,15 +102,13 @@ def duration(ms: float | None) -> str:
     return f"{ms / 1000:,.0f} s"
 
 
-def comparison_table(
-    summaries: Sequence[Mapping[str, Any]], canary: Mapping[str, Any] | None = None
-) -> Table:
+def comparison_table(summaries: Sequence[Mapping[str, Any]], canary: Mapping[str, Any] | None = None) -> Table:
     """Lay out one block of lines a run, in the given order; it fits 80 columns.
 
-    `canary` is the summary of the run of strategy `none` on the same burst, if that is not among
-    `summaries`: it becomes the first row, and the caption says whether it proved the burst.
+    `canary` is what compare.json says under that key: the caption says whether it proved the burst. Without
+    it the runs of strategy `none` among `summaries` prove it.
     """
-    rows = list(summaries) if canary is None or canary in summaries else [canary, *summaries]
+    rows = list(summaries)
     table = Table(box=_RULED, padding=0, show_edge=False)
     table.add_column("strategy", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
@@ -118,7 +119,7 @@ def comparison_table(
     for run in rows:
         table.add_row(*_cells(run, differ))
     legend = "ok/s: goodput; p99: response since the intended start; tries: taps a bid."
-    table.caption = Text("\n".join([legend, *_proof(rows)]))
+    table.caption = Text("\n".join([legend, *_proof(rows, canary)]))
     table.caption_justify = "left"
     return table
 
@@ -167,13 +168,22 @@ def _told(outcomes: Mapping[str, int]) -> list[str]:
     return [f"{n:,} {name.replace('_', ' ')}" for name, n in counts if outcomes and (n or name == "ok")]
 
 
-def _proof(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+def _proof(rows: Sequence[Mapping[str, Any]], canary: Mapping[str, Any] | None) -> list[str]:
     overs = [Sale.read(run).over for run in rows if run["strategy"] == CANARY and "tranche" in run]
+    if canary is not None:
+        overs = [run["oversubscription"] for run in canary["runs"]]
     if not overs:
         return []
+    if min(overs) > 0:
+        return [f"The canary (no lock) oversold by {_range(overs)}: these bursts can show a fault."]
     if max(overs) > 0:
-        return [f"The canary (no lock) oversold by {percent(max(overs))}: this burst can show a fault."]
-    return ["The canary (no lock) did not oversell: this burst proves nothing about the others."]
+        return ["The canary (no lock) oversold in some bursts only: the others prove nothing."]
+    return ["The canary (no lock) did not oversell: passes prove nothing."]
+
+
+def _range(rates: Sequence[float]) -> str:
+    least, greatest = percent(min(rates)), percent(max(rates))
+    return least if least == greatest else f"{least} to {greatest}"
 
 
 def _broken(name: str) -> list[str]:

@@ -149,9 +149,7 @@ class _Keeper:
 
     def _spawn(self, request: dict[str, Any]) -> dict[str, Any]:
         ids = {
-            key: request[name]
-            for key, name in (("user", "uid"), ("group", "gid"))
-            if request[name] is not None
+            key: request[name] for key, name in (("user", "uid"), ("group", "gid")) if request[name] is not None
         }
         if ids:
             ids["extra_groups"] = []

@@ -78,9 +78,7 @@ def start(found: Found, guard: Guard, connections: int) -> Endpoint:
             return Endpoint(name, url, found.provider, found.version, {"persistence": "off"}, pid)
         guard.stop(pid)
     log = (folder / "redis.log").read_text(errors="replace").strip().splitlines()
-    raise StoreUnavailableError(
-        f"redis-server ({found.program}) did not start: {log[-1] if log else 'no output'}"
-    )
+    raise StoreUnavailableError(f"redis-server ({found.program}) did not start: {log[-1] if log else 'no output'}")
 
 
 def probe(url: str) -> Endpoint:
@@ -113,7 +111,7 @@ def connect(endpoint: Endpoint, clock: Clock, rtt_s: float) -> redis.Redis:
         socket_timeout=TIMEOUT_S,
         socket_connect_timeout=TIMEOUT_S,
         retry=Retry(NoBackoff(), 0),
-        max_connections=1,
+        max_connections=2,  # the client's own, and one for its transactions
     )
     client = redis.Redis(connection_pool=pool, single_connection_client=True)
     client.ping()

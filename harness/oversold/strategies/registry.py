@@ -114,9 +114,7 @@ def _check(name: str, found: Any) -> None:
         raise UsageError(f"strategy {name!r} is not a class")
     missing = [method for method in METHODS if not callable(getattr(found, method, None))]
     if missing:
-        raise UsageError(
-            f"strategy {name!r} lacks {', '.join(missing)}: see docs/strategies.md for the interface"
-        )
+        raise UsageError(f"strategy {name!r} lacks {', '.join(missing)}: see docs/strategies.md for the interface")
     stores = getattr(found, "stores", None)
     if not isinstance(stores, frozenset | set) or not stores <= set(SERVERS):
         raise UsageError(f"strategy {name!r} must have `stores`, a frozenset out of {', '.join(SERVERS)}")

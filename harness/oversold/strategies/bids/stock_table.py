@@ -22,15 +22,19 @@ released = sa.Table(
 )
 
 REMAINING = sa.select(stock.c.remaining_fen).where(stock.c.tranche_id == sa.bindparam("tranche"))
-GIVE_BACK = (
-    sa.update(stock)
-    .where(stock.c.tranche_id == sa.bindparam("tranche"))
-    .values(remaining_fen=stock.c.remaining_fen + sa.bindparam("amount"))
-)
-MARK_RELEASED = (
+# One statement: marker and stock change together or not at all, and the stock row is locked for one round trip.
+MARKED = (
     insert(released)
     .values(tranche_id=sa.bindparam("tranche"), bid_id=sa.bindparam("bid"))
     .on_conflict_do_nothing()
+    .returning(released.c.bid_id)
+    .cte("marked")
+)
+GIVE_BACK = (
+    sa.update(stock)
+    .where(stock.c.tranche_id == sa.bindparam("tranche"), sa.exists(sa.select(MARKED.c.bid_id)))
+    .values(remaining_fen=stock.c.remaining_fen + sa.bindparam("amount"))
+    .add_cte(MARKED)
 )
 
 
@@ -42,10 +46,8 @@ def put_stock(sql: sa.Connection, tranche: Tranche) -> None:
 
 
 def give_back(sql: sa.Connection, bid: Bid) -> None:
-    """Add the bid's amount to the stock unless it was given back before; marker and stock commit together."""
-    marked = sql.execute(MARK_RELEASED, {"tranche": bid.tranche_id, "bid": bid.bid_id})
-    if marked.rowcount == 1:
-        sql.execute(GIVE_BACK, {"tranche": bid.tranche_id, "amount": bid.amount_fen})
+    """Add the bid's amount to the stock unless it was given back before."""
+    sql.execute(GIVE_BACK, {"tranche": bid.tranche_id, "bid": bid.bid_id, "amount": bid.amount_fen})
     sql.commit()
 
 

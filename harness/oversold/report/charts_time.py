@@ -1,0 +1,273 @@
+"""How a tranche filled up: the ledger, the strategy's own claim and the FULL flag over time."""
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
+
+from oversold.errors import UsageError
+from oversold.evidence import Ints
+from oversold.report.charts_course import Course, overlaps, total_s, without
+from oversold.report.charts_paper import (
+    BLUE,
+    FAINT_INK,
+    INK,
+    MARGIN,
+    ORANGE,
+    RULE,
+    SMALL_PT,
+    TEXT_PT,
+    VERMILLION,
+    fitted,
+    place_axes,
+    spread,
+    text_height,
+    with_heading,
+    wrapped,
+    write,
+)
+from oversold.report.charts_words import MILLION, amount, conditions, headline
+from oversold.report.tables import duration
+
+_LOST = "xxxx"  # the hatching of falsely full time that no live hold explains
+_MAX_PANELS = 12
+_POINTS = 3000  # a line of so many points looks like one of all of them, on paper and on a screen
+_LOG_SPAN = 8  # shared time turns logarithmic when the longest run takes so many times the shortest
+_TALLEST = 2  # shared axes reach so many times the capacity at most
+_END_LABELS = 1.5  # inches right of the axes for the labels of the lines
+
+
+def draw_one(course: Course) -> Figure:
+    """Draw the course of one run on a page of its own."""
+    width, axes_high = 10.0, 3.7
+    title = f"{course.sale.name}: {course.message()}"
+    figure, top = with_heading(width, axes_high + 1.05, title, conditions([course.summary]))
+    ink = _Ink([course])
+    _write_key(figure, top - 0.2, [course])
+    axes = place_axes(
+        figure, MARGIN + 0.5, top - 0.45 - axes_high, width - 2 * MARGIN - 0.5 - _END_LABELS, axes_high
+    )
+    ink.prepare(axes)
+    ink.draw(axes, course)
+    axes.set_xlabel(ink.time_label, fontsize=SMALL_PT)
+    axes.set_ylabel(ink.money_label, fontsize=SMALL_PT)
+    ink.label_ends(figure, axes, course)
+    return figure
+
+
+def draw_all(courses: Sequence[Course]) -> Figure:
+    """Draw up to `_MAX_PANELS` courses as small multiples on shared axes."""
+    if not courses:
+        raise UsageError("no course of a sale to draw: give at least one run of a bid scenario")
+    shown = courses[:_MAX_PANELS]
+    columns = {1: 1, 2: 2, 3: 3, 4: 2}.get(len(shown), 3 if len(shown) <= 9 else 4)
+    rows = math.ceil(len(shown) / columns)
+    width, gap, panel_high = 12.0, 0.35, 1.75
+    left = MARGIN + 0.5
+    panel_wide = (width - left - MARGIN - gap * (columns - 1)) / columns
+    head_high = 0.25 + text_height(SMALL_PT, 2)
+    subtitle = conditions([course.summary for course in shown])
+    if len(shown) < len(courses):
+        subtitle += f"  ·  the first {len(shown)} of {len(courses)} runs"
+    body = 0.45 + rows * (panel_high + head_high + 0.2) + 0.45
+    figure, top = with_heading(width, body, headline([course.sale for course in shown]), subtitle)
+    ink = _Ink(shown)
+    _write_key(figure, top - 0.2, shown)
+    for i, course in enumerate(shown):
+        row, column = divmod(i, columns)
+        x = left + column * (panel_wide + gap)
+        y = top - 0.4 - (row + 1) * (panel_high + head_high + 0.2)
+        axes = place_axes(figure, x, y, panel_wide, panel_high)
+        ink.prepare(axes)
+        ink.draw(axes, course)
+        _write_panel_head(figure, x, y + panel_high, panel_wide, course)
+        axes.tick_params(labelleft=column == 0, labelbottom=i + columns >= len(shown))
+        if column == 0:
+            axes.set_ylabel(ink.money_label, fontsize=SMALL_PT)
+        if i + columns >= len(shown):
+            axes.set_xlabel(ink.time_label, fontsize=SMALL_PT)
+    return figure
+
+
+class _Ink:
+    """Draws courses in common units on axes of common limits."""
+
+    def __init__(self, courses: Sequence[Course]) -> None:
+        ends = [max(1, course.t_end_ns) for course in courses]
+        self._ms = max(ends) < 1e9
+        self._ns = 1e6 if self._ms else 1e9
+        self._log = max(ends) > _LOG_SPAN * min(ends)
+        # A logarithmic axis starts a decade at most before the first run had sold something to speak of.
+        earliest = max(1e6, min(_percent_sold_at(course) for course in courses))
+        self._t = (10 ** math.floor(math.log10(earliest)) if self._log else 0, max(ends))
+        capacity = max(course.sale.capacity_fen for course in courses)
+        self._fen = 100 * MILLION if capacity >= 100 * MILLION else 100
+        lines = [np.concatenate([course.sold()[1], course.claimed()[1]]) for course in courses]
+        tops = [max(course.sale.capacity_fen, int(fen.max())) for course, fen in zip(courses, lines, strict=True)]
+        # A strategy that claims phantom stock claims to have sold less than nothing.
+        lowest = min(int(fen.min()) for fen in lines)
+        # Side by side, a run that sold many times over would flatten all the others: it leaves the picture.
+        most = max(tops) if len(courses) == 1 else min(max(tops), _TALLEST * capacity)
+        self._money = (max(lowest, -0.2 * capacity), 1.06 * most)
+
+    @property
+    def time_label(self) -> str:
+        return f"{'ms' if self._ms else 'seconds'} since the gate opened"
+
+    @property
+    def money_label(self) -> str:
+        return "million yuan" if self._fen > 100 else "yuan"
+
+    def prepare(self, axes: Axes) -> None:
+        """Set limits, ticks and grid."""
+        low, high = (t / self._ns for t in self._t)
+        if self._log:
+            axes.set_xscale("log")
+            axes.xaxis.set_major_locator(LogLocator(10))
+            axes.xaxis.set_minor_locator(NullLocator())
+        else:
+            axes.xaxis.set_major_locator(MaxNLocator(6))
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+        axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.6g}"))
+        axes.yaxis.set_major_locator(MaxNLocator(5))
+        axes.set_xlim(low, high)
+        axes.set_ylim(self._money[0] / self._fen, self._money[1] / self._fen)
+        axes.grid(axis="y", color=RULE, lw=0.5)
+        axes.set_axisbelow(True)
+
+    def draw(self, axes: Axes, course: Course) -> None:
+        """Draw the flag, the capacity, the claim and the ledger."""
+        across = axes.get_xaxis_transform()
+        for periods, hatch in _false_full(course):
+            spans = [(start / self._ns, (end - start) / self._ns) for start, end in periods]
+            axes.broken_barh(spans, (0, 1), transform=across, **_shade(hatch))
+        flag = [(start / self._ns, (end - start) / self._ns) for start, end in course.full_periods()]
+        axes.broken_barh(flag, (1.0, 0.03), transform=across, color=INK, lw=0, clip_on=False)
+        axes.axhline(course.sale.capacity_fen / self._fen, color=INK, lw=1, ls=(0, (5, 3)))
+        times, claimed = _thinned(*course.claimed())
+        axes.plot(times / self._ns, claimed / self._fen, color=ORANGE, lw=0.9, zorder=3)
+        times, sold = course.sold()
+        times, sold = _thinned(np.append(times, max(course.t_end_ns, times[-1])), np.append(sold, sold[-1]))
+        if sold[-1] > self._money[1]:
+            off = f"▲ {amount(int(sold[-1]), course.sale.capacity_fen)} "
+            axes.text(
+                times[-1] / self._ns,
+                0.97,
+                off,
+                fontsize=SMALL_PT,
+                color=BLUE,
+                transform=across,
+                va="top",
+                ha="right",
+            )
+        axes.step(times / self._ns, sold / self._fen, where="post", color=BLUE, lw=2.4, zorder=2.5)
+
+    def label_ends(self, figure: Figure, axes: Axes, course: Course) -> None:
+        """Write what each line ends at to the right of it."""
+        capacity, claimed = course.sale.capacity_fen, course.claimed()[1]
+        ends = [("capacity", capacity, INK), ("sold", int(course.sold()[1][-1]), BLUE)]
+        if len(claimed):
+            ends.append(("claimed", int(claimed[-1]), ORANGE))
+        low, high = axes.get_ylim()
+        inch = (high - low) / (axes.get_position().height * figure.get_size_inches()[1])
+        wishes = [fen / self._fen for _, fen, _ in ends]
+        places = spread(wishes, text_height(TEXT_PT) * inch, low, high)
+        right = axes.get_xlim()[1]
+        for (what, fen, color), wish, place in zip(ends, wishes, places, strict=True):
+            axes.annotate(
+                f"{what} {amount(fen, capacity)}",
+                xy=(right, min(max(wish, low), high)),
+                xytext=(22, (place - min(max(wish, low), high)) / inch * 72),
+                textcoords="offset points",
+                va="center",
+                fontsize=TEXT_PT - 0.5,
+                annotation_clip=False,
+                arrowprops={
+                    "arrowstyle": "-",
+                    "color": color,
+                    "lw": 1,
+                    "shrinkA": 2,
+                    "shrinkB": 0,
+                    "relpos": (0, 0.5),
+                },
+            )
+
+
+def _percent_sold_at(course: Course) -> float:
+    """Return when the first percent of the capacity was sold; when the run ended if it never was."""
+    times, sold = course.sold()
+    enough = np.flatnonzero(sold * 100 >= course.sale.capacity_fen)
+    return float(times[enough[0]] if len(enough) else max(1, course.t_end_ns))
+
+
+def _false_full(course: Course) -> list[tuple[list[tuple[int, int]], str]]:
+    """Return the falsely full periods with their hatching: denser where no hold was live."""
+    periods, live = course.false_full_periods(), course.live_hold_periods
+    if live is None:
+        return [(periods, "///")]
+    return [(overlaps(periods, live), "//"), (without(periods, live), _LOST)]
+
+
+def _shade(hatch: str) -> dict[str, object]:
+    edge = VERMILLION if hatch == _LOST else "#E8A87C"
+    return {"facecolor": "#FDF3EC", "edgecolor": edge, "hatch": hatch, "lw": 0.5, "zorder": 0.6}
+
+
+def _thinned(times: Ints, values: Ints) -> tuple[Ints, Ints]:
+    """Keep the last of the points of each of `_POINTS` equal stretches of time; the first point stays too."""
+    if len(times) <= _POINTS:
+        return times, values
+    edges = np.linspace(times[0], times[-1], _POINTS)
+    last = np.unique(np.append(np.searchsorted(times, edges, side="right") - 1, 0))
+    return times[last], values[last]
+
+
+def _write_key(figure: Figure, y: float, courses: Sequence[Course]) -> None:
+    """Write what the lines and hatchings mean; of a single run also how long it was falsely full."""
+    handles = [
+        Line2D([], [], color=BLUE, lw=2, label="sold by the ledger"),
+        Line2D([], [], color=INK, lw=1, ls=(0, (5, 3)), label="capacity"),
+    ]
+    if any(len(course.claimed()[0]) for course in courses):
+        handles.insert(1, Line2D([], [], color=ORANGE, lw=0.9, label="claimed by the strategy"))
+    keys: list[Line2D | Patch] = [*handles]
+    if any(course.full_periods() for course in courses):
+        keys.append(Patch(facecolor=INK, lw=0, label="marked full"))
+    shades: dict[str, float] = {}
+    for course in courses:
+        for periods, hatch in _false_full(course):
+            shades[hatch] = shades.get(hatch, 0) + total_s(periods)
+    words = {"///": "falsely full", "//": "falsely full, holds live", _LOST: "falsely full, none live"}
+    for hatch, seconds in shades.items():
+        if seconds:
+            label = f"{words[hatch]}: {duration(1000 * seconds)}" if len(courses) == 1 else words[hatch]
+            keys.append(Patch(label=label, **_shade(hatch)))
+    width, height = figure.get_size_inches()
+    figure.legend(
+        handles=keys,
+        loc="center left",
+        bbox_to_anchor=(MARGIN / width, y / height),
+        ncols=len(keys),
+        frameon=False,
+        borderpad=0,
+        borderaxespad=0,
+        handlelength=1.8,
+        columnspacing=1.4,
+        fontsize=SMALL_PT,
+    )
+
+
+def _write_panel_head(figure: Figure, x: float, y: float, width: float, course: Course) -> None:
+    """Write a panel's strategy and what became of its sale, in at most two lines below it."""
+    seconds = total_s(course.false_full_periods())
+    said = course.message() + (f"; falsely full {duration(1000 * seconds)}" if seconds else "")
+    y += 0.14 + text_height(SMALL_PT, 2)
+    write(figure, x, y, fitted(figure, course.sale.name, TEXT_PT, width, "bold"), weight="bold")
+    for line in wrapped(figure, said, SMALL_PT, width)[:2]:
+        y -= text_height(SMALL_PT)
+        write(figure, x, y, line, SMALL_PT, color=FAINT_INK)
