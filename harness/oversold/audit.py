@@ -91,8 +91,9 @@ class Circumstances:
 
     @property
     def complete(self) -> bool:
-        """Whether nothing was lost and nothing interrupted."""
-        return not (self.ended or self.lost_workers or self.lost_stores or self.damaged)
+        """Whether nothing was lost, nothing interrupted, and every store answered every call."""
+        silent = any(fault["kind"] == "store" for fault in self.faults)
+        return not (self.ended or self.lost_workers or self.lost_stores or self.damaged or silent)
 
 
 def proof(circumstances: Circumstances, raw: Raw, offered_fen: int) -> list[Finding]:

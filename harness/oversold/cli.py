@@ -136,9 +136,10 @@ Canary = Annotated[
 def _typed(scenario: str, values: dict[str, Any]) -> Any:
     from oversold.options import Typed
 
+    plain = {name: values[name] for name in ("users", "capacity", "seed", "processes", "lanes", "rtt", "preset")}
     return Typed(
         scenario,
-        *(values[name] for name in ("users", "capacity", "seed", "processes", "lanes", "rtt", "preset")),
+        **plain,
         settings=list(values["settings"] or []),
         stores=values["stores"],
         urls={"redis": values["redis_url"], "memcached": values["memcached_url"], "sql": values["sql_url"]},
@@ -179,7 +180,7 @@ def run(
     """
     from oversold import options, places, terminal
     from oversold.comparison import exit_code, run_one
-    from oversold.runs import Session
+    from oversold.session import Session
     from oversold.strategies.registry import CANARY
 
     typed = _typed(scenario, locals())
@@ -212,7 +213,9 @@ def compare(
     ] = "all",
     users: Annotated[
         str | None,
-        _option("--users", "-u", panel=LOAD, env="OVERSOLD_USERS", metavar="N[,N]", text="Bidders. Default: 2000."),
+        _option(
+            "--users", "-u", panel=LOAD, env="OVERSOLD_USERS", metavar="N[,N]", text="Bidders. Default: 2000."
+        ),
     ] = None,
     repeat: Annotated[
         str, _option("--repeat", panel=LOAD, metavar="R", text="Repeat everything with the next R seeds.")
@@ -237,7 +240,7 @@ def compare(
     Example: oversold compare bid-burst --strategies memcached-cas,redis-lua,row-lock --users 10000
     """
     from oversold import comparison, options, places, terminal
-    from oversold.runs import Session
+    from oversold.session import Session
     from oversold.strategies.registry import CANARY
 
     names = options.strategies_of(strategies)
@@ -342,9 +345,9 @@ def attend(
     out: Out = Path("reports"),
 ) -> None:
     """Keep the stores of a plain `locust -f` run and audit it at the end. Locust starts this by itself."""
-    from oversold import options, places, terminal
+    from oversold import options, places, runs, terminal
     from oversold.comparison import exit_code
-    from oversold.runs import Session, Telling
+    from oversold.session import Session, Telling
 
     # Ctrl-C reaches the whole terminal group; Locust tells this process when to finish.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -353,7 +356,7 @@ def attend(
     options.writable(out)
     with Session([strategy], options.choice_of(typed), plan, Telling()) as session:
         folder = places.new_run_folder(out, scenario, plan.seed)
-        summary = session.attended(plan, folder, sys.stdin, sys.stdout)
+        summary = runs.attend(session, plan, folder, sys.stdin, sys.stdout)
     from oversold.report import pages
 
     pages.print_run(terminal.console(json_on_stdout=True), summary, folder, pages.draw_run(folder, summary))

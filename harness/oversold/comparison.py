@@ -10,7 +10,8 @@ from typing import Any
 
 from oversold.errors import Exit
 from oversold.plan import Plan
-from oversold.runs import Session
+from oversold.runs import run
+from oversold.session import Session
 from oversold.strategies import registry
 
 SCHEMA = "oversold/compare/1"
@@ -29,16 +30,16 @@ def run_one(session: Session, plan: Plan, folder: Path, *, with_canary: bool) ->
     """Run one strategy, its canary first; the canary's files go to `canary/` below `folder`."""
     canary: float | None = None
     if plan.strategy == registry.CANARY:
-        return session.run(plan, folder, None, is_canary=True)
+        return run(session, plan, folder, None)
     if with_canary:
         below = folder / "canary"
         below.mkdir()
         twin = plan.model_copy(update={"strategy": registry.CANARY})
-        summary = session.run(twin, below, None, is_canary=True)
+        summary = run(session, twin, below, None)
         canary = summary["rates"]["oversubscription"]
         if summary.get("interrupted"):
             return summary
-    return session.run(plan, folder, canary)
+    return run(session, plan, folder, canary)
 
 
 def compare(
@@ -63,7 +64,7 @@ def compare(
             below = folder / _folder_name(cell, loads)
             below.mkdir()
             is_canary = plan.strategy == registry.CANARY
-            summary = session.run(cell, below, rates, is_canary=is_canary)
+            summary = run(session, cell, below, rates)
             summary["folder"] = below.name
             if is_canary:
                 rates = summary["rates"]["oversubscription"]

@@ -77,7 +77,7 @@ class HistoryWriter:
 
     def invoke(
         self, index: int, attempt: int, lane: int, amount_fen: int, t_intended: int, t_admitted: int
-    ) -> int:  # noqa: PLR0917
+    ) -> int:
         """Write down that a tap begins; return its row, -1 when the file is full."""
         row = self._used
         if row == self._rows:
@@ -106,7 +106,7 @@ class HistoryWriter:
         self._write_header()
         return row
 
-    def complete(  # noqa: PLR0917
+    def complete(
         self,
         row: int,
         outcome: int,

@@ -87,6 +87,7 @@ def summarise(
         "stores": {name: endpoint.public() for name, endpoint in sorted(endpoints.items())},
         "environment": environment(),
         "command": command(plan),
+        "t_end_s": evidence.t_end / 1e9,
     }
 
 

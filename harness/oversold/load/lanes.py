@@ -35,7 +35,9 @@ class Pipeline(Protocol):
 class LaneEnd(Protocol):
     """One lane's connections: see `targets`."""
 
-    pipeline: Pipeline
+    @property
+    def pipeline(self) -> Pipeline:
+        """What taps go through now."""
 
     def reset(self) -> None:
         """End what a failed call may have left open."""

@@ -33,10 +33,10 @@ log = logging.getLogger("oversold")
 class Burst:
     """This process's part in the bursts of one Locust environment; the web UI may start several."""
 
-    def __init__(self, scenario: str, environment: Environment) -> None:
+    def __init__(self, scenario: str, environment: Any) -> None:
         self._scenario = scenario
         self._environment = environment
-        self._runner = environment.runner
+        self._runner: Any = environment.runner
         self._conductor: Conductor | None = None
         self._worker: LoadWorker | None = None
         self._attendant: Attendant | None = None

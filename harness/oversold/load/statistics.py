@@ -6,9 +6,11 @@ Firing `events.request` costs 10-16 microseconds a bid; feeding one batch a seco
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from locust.env import Environment
 from locust.stats import StatsEntry, bucket_response_time
 
@@ -20,7 +22,7 @@ FAILURES = {Outcome.UNKNOWN: "outcome unknown", Outcome.ERROR: "rolled back or f
 
 def feed(environment: Environment, worker: LoadWorker) -> None:
     """Move what the worker served since the last call into Locust's statistics."""
-    fresh, worker.fresh = worker.fresh, type(worker.fresh)(list)
+    fresh, worker.fresh = worker.fresh, defaultdict(list)
     stats = environment.stats
     for outcome, service_ns in fresh.items():
         batch = _entry(stats, worker.plan.strategy, Outcome(outcome), np.array(service_ns) / 1e6)
@@ -28,16 +30,16 @@ def feed(environment: Environment, worker: LoadWorker) -> None:
         stats.total.extend(batch)
 
 
-def _entry(stats: Any, strategy: str, outcome: Outcome, service_ms: np.ndarray) -> StatsEntry:
+def _entry(stats: Any, strategy: str, outcome: Outcome, service_ms: npt.NDArray[np.float64]) -> StatsEntry:
     entry = StatsEntry(stats, outcome.name.lower(), strategy)
     count = len(service_ms)
     now = time.time()
     entry.start_time = entry.last_request_timestamp = now
     entry.num_requests = count
     entry.num_reqs_per_sec[int(now)] = count
-    entry.total_response_time = float(service_ms.sum())
-    entry.min_response_time = float(service_ms.min())
-    entry.max_response_time = float(service_ms.max())
+    entry.total_response_time = round(service_ms.sum())
+    entry.min_response_time = int(service_ms.min())
+    entry.max_response_time = int(service_ms.max())
     for value, times in zip(*np.unique(np.round(service_ms), return_counts=True), strict=True):
         entry.response_times[bucket_response_time(int(value))] += int(times)
     if outcome in FAILURES:

@@ -188,7 +188,7 @@ class BidPipeline:
         """Call the strategy; whatever it raises becomes a fault of this run, not the end of it."""
         try:
             return method(*arguments)
-        except Exception as error:  # noqa: BLE001 - user code may raise anything
+        except Exception as error:
             lost = connection_lost(error)
             self._faults.add("store" if lost else "raised", phase, f"{type(error).__name__}: {error}")
             raise StrategyError(lost=lost) from error

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -213,7 +214,7 @@ def _false_full(course: Course) -> list[tuple[list[tuple[int, int]], str]]:
     return [(overlaps(periods, live), "//"), (without(periods, live), _LOST)]
 
 
-def _shade(hatch: str) -> dict[str, object]:
+def _shade(hatch: str) -> dict[str, Any]:
     edge = VERMILLION if hatch == _LOST else "#E8A87C"
     return {"facecolor": "#FDF3EC", "edgecolor": edge, "hatch": hatch, "lw": 0.5, "zorder": 0.6}
 
@@ -230,11 +231,11 @@ def _thinned(times: Ints, values: Ints) -> tuple[Ints, Ints]:
 def _write_key(figure: Figure, y: float, courses: Sequence[Course]) -> None:
     """Write what the lines and hatchings mean; of a single run also how long it was falsely full."""
     handles = [
-        Line2D([], [], color=BLUE, lw=2, label="sold by the ledger"),
+        Line2D([], [], color=BLUE, lw=2, label="sold (ledger)"),
         Line2D([], [], color=INK, lw=1, ls=(0, (5, 3)), label="capacity"),
     ]
     if any(len(course.claimed()[0]) for course in courses):
-        handles.insert(1, Line2D([], [], color=ORANGE, lw=0.9, label="claimed by the strategy"))
+        handles.insert(1, Line2D([], [], color=ORANGE, lw=0.9, label="sold (strategy's claim)"))
     keys: list[Line2D | Patch] = [*handles]
     if any(course.full_periods() for course in courses):
         keys.append(Patch(facecolor=INK, lw=0, label="marked full"))

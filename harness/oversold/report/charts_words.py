@@ -62,7 +62,8 @@ def _sold_out(designs: Sequence[str], right: Sequence[str], sales: Sequence[Sale
         return (
             f"{designs[0]} sold all but dust of {yuan(dust[0].off_fen)}" if dust else f"{designs[0]} sold exactly"
         )
-    who = f"All {len(designs)}" if len(right) == len(designs) else f"{len(right)} of {len(designs)}"
+    everyone = "Both" if len(designs) == 2 else f"All {len(designs)}"
+    who = everyone if len(right) == len(designs) else f"{len(right)} of {len(designs)}"
     return f"{who} designs sold exactly{' or all but dust' if dust else ''}"
 
 

@@ -75,7 +75,7 @@ def _draw(folder: Path, runs: Sequence[tuple[Mapping[str, Any], Path]]) -> list[
 def _response_ms(history: npt.NDArray[np.void]) -> npt.NDArray[np.float64]:
     """Return each bid's time from its intended start to its last answer, in ms."""
     final = history[(history["final"] == 1) & (history["t_done"] != NEVER)]
-    return (final["t_done"] - final["t_intended"]) / 1e6
+    return np.asarray((final["t_done"] - final["t_intended"]) / 1e6, np.float64)
 
 
 def print_run(console: Console, summary: Mapping[str, Any], folder: Path, pictures: Sequence[Path]) -> None:

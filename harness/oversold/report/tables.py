@@ -118,7 +118,7 @@ def comparison_table(summaries: Sequence[Mapping[str, Any]], canary: Mapping[str
     differ = len({_users(run) for run in rows}) > 1
     for run in rows:
         table.add_row(*_cells(run, differ))
-    legend = "ok/s: goodput; p99: response since the intended start; tries: taps a bid."
+    legend = "ok/s: goodput; p99: response since the intended start"
     table.caption = Text("\n".join([legend, *_proof(rows, canary)]))
     table.caption_justify = "left"
     return table
@@ -171,11 +171,11 @@ def _told(outcomes: Mapping[str, int]) -> list[str]:
 def _proof(rows: Sequence[Mapping[str, Any]], canary: Mapping[str, Any] | None) -> list[str]:
     overs = [Sale.read(run).over for run in rows if run["strategy"] == CANARY and "tranche" in run]
     if canary is not None:
-        overs = [run["oversubscription"] for run in canary["runs"]]
+        overs = [run["oversubscription"] for run in canary.get("runs", [])]
     if not overs:
         return []
     if min(overs) > 0:
-        return [f"The canary (no lock) oversold by {_range(overs)}: these bursts can show a fault."]
+        return [f"The canary (no lock) oversold by {_range(overs)}: a fault would show."]
     if max(overs) > 0:
         return ["The canary (no lock) oversold in some bursts only: the others prove nothing."]
     return ["The canary (no lock) did not oversell: passes prove nothing."]

@@ -10,6 +10,7 @@ Requests and answers are one JSON object a line.
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import json
 import os
@@ -93,10 +94,8 @@ class Guard:
     def close(self) -> None:
         """Stop everything and wait until the guard has gone."""
         if self._process.stdin and not self._process.stdin.closed:
-            try:
+            with contextlib.suppress(BrokenPipeError):  # the guard has gone already
                 self._process.stdin.close()
-            except BrokenPipeError:
-                pass  # the guard has gone already
         self._process.wait()
         if self._process.stdout:
             self._process.stdout.close()
@@ -110,7 +109,8 @@ class Guard:
         self.close()
 
     def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        assert self._process.stdin and self._process.stdout
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
         try:
             with self._lock:
                 self._process.stdin.write(json.dumps(request) + "\n")
@@ -188,10 +188,8 @@ class _Keeper:
 
 
 def _signal_group(pid: int, number: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError, PermissionError):  # gone already
         os.killpg(pid, number)
-    except (ProcessLookupError, PermissionError):
-        pass  # gone already
 
 
 def _die_with_parent() -> None:

@@ -24,7 +24,6 @@ ITEM_MAX = 1 << 20  # bytes of value, flags, key and the header that the real se
 ITEM_HEADER = 48 + 8 + 1 + 2  # struct, CAS id, NUL after the key, CRLF after the value
 RELATIVE_MAX_S = 60 * 60 * 24 * 30  # a longer expiry is a Unix time
 BAD_FORMAT = b"CLIENT_ERROR bad command line format\r\n"
-BAD_DELTA = b"CLIENT_ERROR invalid numeric delta argument\r\n"
 NOT_FOUND = b"NOT_FOUND\r\n"
 NOT_STORED = b"NOT_STORED\r\n"
 STORE_WORDS = {**dict.fromkeys((b"set", b"add", b"replace", b"append", b"prepend"), 5), b"cas": 6}
@@ -118,10 +117,10 @@ class Cache:
         return b"" if quiet else reply
 
     def _store(self, words: list[bytes], block: bytes) -> bytes:
-        size = block_size(words)
+        verb, key, size = words[0], words[1], block_size(words)
+        flags = integer(words[2], BAD_FORMAT) % (1 << 32)
         if size is None:
             raise RefusedError(BAD_FORMAT)
-        verb, key, flags = words[0], words[1], integer(words[2], BAD_FORMAT) % (1 << 32)
         if item_size(key, size, flags) > ITEM_MAX:
             if verb == b"set":
                 self._drop(key)  # Rather nothing than the old value.
@@ -142,7 +141,7 @@ class Cache:
         return b"STORED\r\n"
 
     def _count(self, words: list[bytes], _: bytes) -> bytes:
-        item, delta = self._find(words[1]), integer(words[2], BAD_DELTA)
+        item, delta = self._find(words[1]), integer(words[2], b"CLIENT_ERROR invalid numeric delta argument\r\n")
         if item is None:
             return NOT_FOUND
         value = integer(item.value, b"CLIENT_ERROR cannot increment or decrement non-numeric value\r\n")
@@ -289,8 +288,8 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--memory-mb", type=int, default=64)
     options = parser.parse_args(argv)
     offset_s = time.time() - time.monotonic()
+    cache = Cache(lambda: offset_s + time.monotonic(), max(1, options.memory_mb) << 20)
     try:
-        cache = Cache(lambda: offset_s + time.monotonic(), max(1, options.memory_mb) << 20)
         asyncio.run(serve(cache, options.host, options.port))
     except OSError as error:
         parser.error(f"cannot listen on {options.host}:{options.port}: {error.strerror}")

@@ -86,9 +86,15 @@ def start(found: Found, guard: Guard, connections: int) -> Endpoint:
         argv = [str(found.program), "-D", str(data)]
         for key, value in options.items():
             argv += ["-c", f"{key}={value}"]
-        ids = {"uid": user.pw_uid, "gid": user.pw_gid} if user else {}
         # SIGINT is the fast shutdown: SIGTERM would wait for the clients to leave.
-        pid = guard.spawn(argv, log=log, cwd=folder, stop_signal=signal.SIGINT, **ids)
+        pid = guard.spawn(
+            argv,
+            log=log,
+            cwd=folder,
+            uid=user.pw_uid if user else None,
+            gid=user.pw_gid if user else None,
+            stop_signal=signal.SIGINT,
+        )
         url = f"postgresql://postgres:{password}@127.0.0.1:{port}/postgres"
         deadline = time.monotonic() + START_S
         while guard.returncode(pid) is None and time.monotonic() < deadline:
@@ -124,7 +130,9 @@ def _initdb(found: Found, data: Path, folder: Path, user: pwd.struct_passwd | No
         text=True,
         check=False,
         cwd=folder,
-        **({"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}),
+        user=user.pw_uid if user else None,
+        group=user.pw_gid if user else None,
+        extra_groups=[] if user else None,
     )
     if result.returncode:
         lines = (result.stderr or result.stdout).strip().splitlines()

@@ -98,7 +98,8 @@ def _module_at(path: Path) -> Any:
     if not path.is_file():
         raise UsageError(f"strategy file {path} does not exist")
     spec = importlib.util.spec_from_file_location(f"oversold_user_{path.stem}", path)
-    assert spec and spec.loader
+    assert spec is not None
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     try:

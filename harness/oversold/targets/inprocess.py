@@ -79,7 +79,7 @@ class PlatformLane:
         self._target = target
         self._number = number
         self._openings = 0
-        self.pipeline, self._clients = target._pipeline(number, 0)  # noqa: SLF001 - lanes are the target's own
+        self.pipeline, self._clients = target._pipeline(number, 0)
 
     def reset(self) -> None:
         """After a strategy's own exception: end whatever transaction it left open."""
@@ -92,7 +92,7 @@ class PlatformLane:
         """Throw the connections away and open new ones."""
         self.close()
         self._openings += 1
-        self.pipeline, self._clients = self._target._pipeline(self._number, self._openings)  # noqa: SLF001
+        self.pipeline, self._clients = self._target._pipeline(self._number, self._openings)
 
     def close(self) -> None:
         """Close the lane's connections."""

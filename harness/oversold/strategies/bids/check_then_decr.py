@@ -5,20 +5,24 @@ from typing import ClassVar
 from oversold.model import Bid, Claim, Hold, Tranche
 from oversold.strategies.interface import Context, key
 
+WORK_S = 0.05  # the application validates the bid between the check and the decrement, as in the incident
+
 
 class CheckThenDecr:
-    """GET the stock and compare; if the bid fits, DECRBY.
+    """GET the stock and compare; if the bid fits, validate it for 50 ms, then DECRBY.
 
     Guarantee: no update is lost, since DECRBY is atomic.
 
     Known hole: everybody who checked before the last share went decrements after it. The stock overshoots
     once, at the end, by about (offered fen per second) x (time between GET and DECRBY).
+    Holds that fail and come back hide a part of it.
     """
 
     stores: ClassVar[frozenset[str]] = frozenset({"redis"})
 
     def __init__(self, context: Context) -> None:
         self._redis = context.redis
+        self._clock = context.clock
 
     def open(self, tranche: Tranche) -> None:
         """Set the stock to the capacity."""
@@ -29,6 +33,7 @@ class CheckThenDecr:
         left = int(self._redis.get(key(bid.tranche_id, "left")) or 0)
         if left < bid.amount_fen:
             return Hold("sold_out")
+        self._clock.sleep(WORK_S)
         self._redis.decrby(key(bid.tranche_id, "left"), bid.amount_fen)
         return Hold("ok")
 

@@ -1,0 +1,35 @@
+# `make demo` and `make test` work on a machine with Python 3.11+ and make, nothing else.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check bench lock clean
+
+demo: $(VENV)/.installed ## compare the lock strategies at the incident's scale: 10,000 bidders, 10,000,000 yuan
+	@$(BIN)/oversold compare bid-burst --strategies all --preset seed || test $$? -eq 1
+
+test: $(VENV)/.installed ## the whole suite
+	$(BIN)/python -m pytest
+
+check: $(VENV)/.installed ## the fast part: style, types, unit tests
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest -q tests/unit tests/test_tidy.py -m "not slow"
+
+bench: $(VENV)/.installed ## oversold's lanes beside plain Locust and redis-benchmark
+	$(BIN)/python benchmarks/lanes.py
+
+$(VENV)/.installed: requirements.lock pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "oversold needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+lock: ## pin what pyproject.toml allows today
+	uv pip compile --universal --python-version 3.11 --generate-hashes --extra dev --no-header --no-annotate \
+		--output-file requirements.lock pyproject.toml
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
