@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from pymemcache.client.base import Client
 
@@ -182,6 +182,7 @@ def check_counter(kernel: type[Cache], start: int, steps: list[int]) -> None:
 u64 = st.integers(0, (1 << 64) - 1)
 
 
+@example((1 << 64) - 1, [2, -5])
 @given(u64 | st.integers(0, 1000), st.lists(u64 | st.integers(-1000, 1000) | u64.map(int.__neg__), max_size=8))
 def test_counter(start: int, steps: list[int]) -> None:
     """Counters count as in the real server."""
@@ -240,7 +241,16 @@ def test_cas_that_ignores_the_token_is_caught() -> None:
 
 @pytest.mark.parametrize(
     ("expiry", "last_s"),  # the last second in which the value is there; None is for ever
-    [("0", None), ("1", 0), ("100", 99), ("2592000", 2591999), ("1000000100", 99), ("1000000000", -1), ("-1", -1)],
+    [
+        ("0", None),
+        ("1", 0),
+        ("100", 99),
+        ("2592000", 2591999),
+        ("1000000100", 99),
+        ("1000000000", -1),
+        ("2147483648", -1),
+        ("-1", -1),
+    ],
 )
 @pytest.mark.parametrize("command", ["set a 0 {} 1|1", "set a 0 0 1|1|touch a {}", "set a 0 0 1|1|gat {} a"])
 def test_expiry(command: str, expiry: str, last_s: int | None) -> None:

@@ -76,7 +76,7 @@ class Conductor:
     def _open(self) -> None:
         self._gone = True
         t0 = now_ns() + LEAD_NS
-        gate = {"t0_ns": t0, "wall_offset_ns": wall_offset_ns(), "workers": self._parked}
+        gate = {"t0_ns": t0, "wall_offset_ns": wall_offset_ns(), "workers": self._parked, "pids": self._pids}
         (self._assignment.raw / "gate.json").write_text(json.dumps(gate))
         first, left = 0, self._assignment.plan.users
         for worker, count in sorted(self._parked.items()):

@@ -1,0 +1,109 @@
+"""However a run ends, nothing of it stays behind, and what was recorded can be read."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import psutil
+import pytest
+
+from .conftest import all_gone, wait_for
+
+pytestmark = [pytest.mark.servers, pytest.mark.slow]
+Start = Callable[..., Any]
+BURST = ["run", "bid-burst", "-s", "redis-lua", "-u", "3000", "--no-canary", "--json"]
+LONG = ["--set", "steps_ms=400"]
+
+
+def folders() -> set[Path]:
+    """Return the private folders of runs that exist now."""
+    import tempfile
+
+    return set(Path(tempfile.gettempdir()).glob("oversold-*"))
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_keeps_the_data_and_cleans_up(starting: Start, number: signal.Signals) -> None:
+    """The run ends inconclusive with exit 4, its history is readable, no process or folder is left."""
+    before = folders()
+    running = starting(*BURST, *LONG)
+    running.bidding()
+    below = running.descendants()
+    assert len(below) >= 6, "guard, two servers, Locust master and workers"
+    running.process.send_signal(number)
+    said = running.end()
+    assert said.code == 4, said.err
+    assert said.json["verdict"] == "inconclusive"
+    assert any("interrupted" in reason for reason in said.json["reasons"])
+    history = running.run_folder() / "history.parquet"
+    told = duckdb.sql(f"SELECT count(*) FROM '{history}' WHERE outcome = 'ok'").fetchall()[0][0]
+    assert told == said.json["outcomes"]["ok"] > 0
+    assert all_gone(below) == []
+    assert folders() <= before
+
+
+def test_sigkill_leaves_no_process_behind(starting: Start) -> None:
+    """SIGKILL of the command: the guard notices, and takes servers, load generators and folders away."""
+    before = folders()
+    running = starting(*BURST, *LONG)
+    raw = running.bidding()
+    below = running.descendants()
+    ports = {c.laddr.port for p in below for c in p.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
+    assert ports, "servers listen"
+    running.process.kill()
+    running.process.communicate(timeout=20)
+    assert all_gone(below) == []
+    wait_for(lambda: True if folders() <= before else None, 10)
+    assert list(raw.glob("worker-*.taps")), "what was recorded stays"
+
+
+def test_a_killed_worker_makes_the_run_inconclusive(starting: Start) -> None:
+    """One of the two workers is killed in mid-run: exit 4, its taps still count, the other one finishes."""
+    running = starting(*BURST, *LONG)
+    raw = running.bidding()
+    victim = json.loads((raw / "gate.json").read_text())["pids"]["1"]
+    os.kill(victim, signal.SIGKILL)
+    said = running.end()
+    assert said.code == 4, said.err
+    assert said.json["verdict"] == "inconclusive"
+    assert any("worker 1 was lost" in reason for reason in said.json["reasons"])
+    history = running.run_folder() / "history.parquet"
+    workers = dict(duckdb.sql(f"SELECT worker, count(*) FROM '{history}' GROUP BY worker").fetchall())
+    assert workers[0] >= 1500
+    assert workers[1] > 0
+
+
+@pytest.mark.parametrize(("program", "label"), [("redis-server", "Redis"), ("postgres", "PostgreSQL")])
+def test_a_killed_store_makes_the_run_inconclusive(starting: Start, program: str, label: str) -> None:
+    """A server dies in mid-run: exit 4, the store is named, the history is there."""
+    running = starting(*BURST, *LONG, "--set", "hang_s=5")
+    running.bidding()
+    server = next(p for p in running.descendants() if p.name() == program)
+    server.kill()
+    said = running.end(timeout=100)
+    assert said.code == 4, said.err
+    assert any(f"{label} was lost" in reason for reason in said.json["reasons"])
+    assert (running.run_folder() / "history.parquet").exists()
+
+
+def test_a_worker_that_dies_with_the_canary_still_shows_the_oversale(starting: Start) -> None:
+    """A fact beats a doubt: an oversold ledger stays a broken promise in an incomplete run."""
+    running = starting("run", "bid-burst", "-s", "none", "-u", "3000", "--json", "--set", "demand=8", *LONG)
+    raw = running.bidding()
+    wait_for(lambda: True if _sold(raw) > 900 else None, 60)
+    os.kill(json.loads((raw / "gate.json").read_text())["pids"]["1"], signal.SIGKILL)
+    said = running.end()
+    assert said.json["rates"]["oversubscription"] > 0
+    assert said.code == 1
+
+
+def _sold(raw: Path) -> int:
+    from oversold import history
+
+    return sum(history.progress(history.path_of(raw, worker)).bids_finished for worker in (0, 1))
