@@ -121,7 +121,7 @@ def _complete(seen: Circumstances) -> Finding:
         problems.append(f"worker {', '.join(map(str, seen.lost_workers))} was lost")
     if seen.lost_stores:
         problems.append(f"{', '.join(seen.lost_stores)} was lost")
-    if seen.ended and not seen.hung:
+    if seen.ended and not seen.hung and not seen.lost_stores:
         problems.append(seen.ended)
     problems += seen.damaged
     if problems:
@@ -132,6 +132,10 @@ def _complete(seen: Circumstances) -> Finding:
 def _behaved(seen: Circumstances) -> Finding:
     own = [fault for fault in seen.faults if fault["kind"] in {"raised", "nonsense", "hung"}]
     count = sum(fault["count"] for fault in own)
+    if seen.lost_stores:
+        # Without its store even a sound strategy raises, or waits for ever.
+        detail = f"Without {', '.join(seen.lost_stores)} nothing can be said of the strategy."
+        return Finding("strategy", "inconclusive", detail, {"faults": count})
     if seen.hung and not count:
         return Finding("strategy", "fail", f"The strategy hangs: {seen.ended}.")
     if own:

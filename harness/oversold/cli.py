@@ -179,7 +179,7 @@ def run(
     Example: oversold run bid-burst --strategy redis-lua --users 5000 --set reopen_on_release=false
     """
     from oversold import options, places, terminal
-    from oversold.comparison import exit_code, run_one
+    from oversold.comparison import run_exit, run_one
     from oversold.session import Session
     from oversold.strategies.registry import CANARY
 
@@ -198,7 +198,7 @@ def run(
 
         pictures = pages.draw_run(folder, summary)
     pages.print_run(console, summary, folder, pictures)
-    _finish(summary, json_, exit_code([summary]))
+    _finish(summary, json_, run_exit(summary))
 
 
 @app.command()
@@ -266,7 +266,7 @@ def compare(
 
         pictures = pages.draw_comparison(folder, document)
     pages.print_comparison(console, document, folder, pictures)
-    _finish(document, json_, comparison.exit_code(document["runs"]))
+    _finish(document, json_, comparison.comparison_exit(document["runs"]))
 
 
 @app.command()
@@ -287,8 +287,12 @@ def report(
             pages.print_comparison(console, document, folder, pages.draw_comparison(folder, document))
         else:
             pages.print_run(console, document, folder, pages.draw_run(folder, document))
-    runs = [run for document in documents for run in document.get("runs", [document])]
-    _finish(documents[0] if len(documents) == 1 else {"reports": documents}, json_, comparison.exit_code(runs))
+    codes = [
+        comparison.comparison_exit(document["runs"]) if "runs" in document else comparison.run_exit(document)
+        for document in documents
+    ]
+    worst = next((code for code in (Exit.BROKEN, Exit.INCONCLUSIVE) if code in codes), Exit.PASS)
+    _finish(documents[0] if len(documents) == 1 else {"reports": documents}, json_, worst)
 
 
 @app.command(name="list")
@@ -346,7 +350,7 @@ def attend(
 ) -> None:
     """Keep the stores of a plain `locust -f` run and audit it at the end. Locust starts this by itself."""
     from oversold import options, places, runs, terminal
-    from oversold.comparison import exit_code
+    from oversold.comparison import run_exit
     from oversold.session import Session, Telling
 
     # Ctrl-C reaches the whole terminal group; Locust tells this process when to finish.
@@ -360,7 +364,7 @@ def attend(
     from oversold.report import pages
 
     pages.print_run(terminal.console(json_on_stdout=True), summary, folder, pages.draw_run(folder, summary))
-    raise typer.Exit(exit_code([summary]))
+    raise typer.Exit(run_exit(summary))
 
 
 def _version(wanted: bool) -> None:

@@ -79,19 +79,20 @@ def compare(
     return document
 
 
-def exit_code(summaries: Sequence[Mapping[str, Any]]) -> Exit:
+def run_exit(summary: Mapping[str, Any]) -> Exit:
+    """Return the exit code of one run."""
+    return EXITS[summary["verdict"]]
+
+
+def comparison_exit(summaries: Sequence[Mapping[str, Any]]) -> Exit:
     """Return the worst exit code of the runs. A canary that oversells does its duty and breaks no promise."""
-    codes = []
-    for summary in summaries:
-        if summary.get("interrupted"):
-            return Exit.INCONCLUSIVE
-        if summary["strategy"] == registry.CANARY and summary["rates"]["oversubscription"] > 0:
-            continue
-        codes.append(EXITS[summary["verdict"]])
-    for worst in (Exit.BROKEN, Exit.INCONCLUSIVE):
-        if worst in codes:
-            return worst
-    return Exit.PASS
+    codes = [
+        run_exit(summary)
+        for summary in summaries
+        if not (summary["strategy"] == registry.CANARY and summary["rates"]["oversubscription"] > 0)
+    ]
+    codes += [Exit.INCONCLUSIVE for summary in summaries if summary.get("interrupted")]
+    return next((worst for worst in (Exit.BROKEN, Exit.INCONCLUSIVE) if worst in codes), Exit.PASS)
 
 
 def _folder_name(plan: Plan, loads: Sequence[Load]) -> str:

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from oversold.errors import HarnessError
-from oversold.evidence import NEVER, TAP
+from oversold.evidence import NEVER, TAP, Outcome
 
 MAGIC = int.from_bytes(b"OVERSOLD", "little")
 HEADER = struct.Struct("<5Q")
@@ -27,6 +27,7 @@ ROW = struct.Struct("<IHHBBBBB3xqqqqqq")
 FINAL_OFFSET = 11
 TIMES_AND_END = struct.Struct("<BBBBB3xqqqqqq")  # from `outcome` on
 END_OFFSET = 8
+BUSY = int(Outcome.BUSY)
 assert ROW.size == TAP.itemsize == 64
 
 
@@ -128,7 +129,7 @@ class HistoryWriter:
                 outcome,
                 hold,
                 refused_by,
-                0,
+                outcome != BUSY,  # told busy, the bidder may tap again; all else is the last word
                 failed_step,
                 amount_fen,
                 t_intended,
@@ -139,7 +140,7 @@ class HistoryWriter:
             )
 
     def leave(self, row: int) -> None:
-        """Write down that the bidder left after the tap of `row`."""
+        """Write down that the bidder left after the tap of `row`, served or not."""
         if row >= 0:
             self._memory[HEADER_SIZE + row * 64 + FINAL_OFFSET] = 1
         self._finished += 1

@@ -50,7 +50,7 @@ def run(session: Session, plan: Plan, folder: Path, canary: float | None) -> dic
                     folder / "locust.log",
                     session.guard,
                     _teller(session, plan),
-                    needed=[burst.consumer] if burst.consumer is not None else [],
+                    needed=session.needed(burst),
                 )
             except KeyboardInterrupt:
                 burst.interrupted = True

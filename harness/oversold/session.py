@@ -114,6 +114,15 @@ class Session:
             or not _answers(endpoint)
         ]
 
+    def needed(self, burst: Burst) -> dict[int, str]:
+        """Return the processes that must live as long as the burst, with their names."""
+        names = {
+            endpoint.pid: LABELS[name] for name, endpoint in self.endpoints.items() if endpoint.pid is not None
+        }
+        if burst.consumer is not None:
+            names[burst.consumer] = "the strategy's consumer process"
+        return names
+
     @contextmanager
     def prepared(self, plan: Plan, raw: Path) -> Iterator[tuple[Assignment, Burst]]:
         """Open the tranche for one burst; the strategy's consumer and the claim sampler run meanwhile."""
@@ -125,7 +134,7 @@ class Session:
             plan,
             f"{self._word}-{self._runs}",
             {name: endpoint.to_json() for name, endpoint in self.endpoints.items()},
-            raw,
+            raw.resolve(),
         )
         raw.mkdir(parents=True, exist_ok=True)
         burst = Burst()

@@ -82,6 +82,7 @@ def settle(eventually: Eventually) -> Estate:
         [sys.executable, "-c", OWNER, json.dumps(FAMILY), json.dumps(STUBBORN)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,  # SIGINT makes a traceback
         text=True,
         env={**os.environ, "PYTHONPATH": str(Path(oversold.__file__).parents[1])},
     )
@@ -134,9 +135,7 @@ def test_nothing_is_left(estates: Mapping[str, Estate], eventually: Eventually, 
     estate = estates[how]
     assert eventually(lambda: not any(map(alive, [*estate.pids, estate.guard])), GONE_S)
     assert not estate.folder.exists()
-    status = estate.owner.wait(GONE_S)
-    assert status == (0 if how == "close" else status)
-    assert estate.owner.returncode in (0, 1, -signal.SIGKILL, -signal.SIGTERM, -signal.SIGINT)
+    assert estate.owner.wait(GONE_S) == (0 if how == "close" else -signal.Signals[how])
 
 
 @pytest.mark.parametrize("how", ENDS)
@@ -222,8 +221,8 @@ def test_stop_ends_a_group_whose_leader_has_gone(guard: Guard, tmp_path: Path, e
 def test_stop_is_patient_first(guard: Guard, tmp_path: Path, eventually: Eventually) -> None:
     """A program gets the stop signal that it wants, and SIGKILL only when it ignores that."""
     log = tmp_path / "log"
-    text = "trap 'exit 5' INT; echo ready; while :; do sleep 0.05; done"
-    polite = guard.spawn(["sh", "-c", text], log=log, stop_signal=signal.SIGINT)
+    text = "trap 'exit 5' HUP; echo ready; while :; do sleep 0.05; done"
+    polite = guard.spawn(["sh", "-c", text], log=log, stop_signal=signal.SIGHUP)
     assert eventually(lambda: "ready" in log.read_text(), GONE_S)
     guard.stop(polite, 10.0)
     assert guard.returncode(polite) == 5
@@ -232,6 +231,16 @@ def test_stop_is_patient_first(guard: Guard, tmp_path: Path, eventually: Eventua
     assert eventually(lambda: "ready" in log.read_text(), GONE_S)
     guard.stop(stubborn, 0.1)
     assert guard.returncode(stubborn) == -signal.SIGKILL
+
+
+@pytest.mark.xfail(
+    strict=True, raises=AssertionError, reason="programs inherit the guard's SIGINT, which it ignores"
+)
+def test_program_can_be_stopped_by_sigint(guard: Guard, tmp_path: Path) -> None:
+    """A program that has said nothing of SIGINT ends by it, as it would in a terminal."""
+    pid = guard.spawn(["sleep", "600"], log=tmp_path / "log", stop_signal=signal.SIGINT)
+    guard.stop(pid, 0.5)
+    assert guard.returncode(pid) == -signal.SIGINT
 
 
 def test_folder_is_private(guard: Guard) -> None:

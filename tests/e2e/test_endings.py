@@ -17,24 +17,25 @@ from .conftest import all_gone, wait_for
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 Start = Callable[..., Any]
-BURST = ["run", "bid-burst", "-s", "redis-lua", "-u", "3000", "--no-canary", "--json"]
-LONG = ["--set", "steps_ms=400"]
+BURST = ["run", "bid-burst", "-s", "redis-lua", "-u", "2000", "--no-canary", "--json"]
+LONG = ["--set", "steps_ms=300"]
 
 
-def folders() -> set[Path]:
-    """Return the private folders of runs that exist now."""
-    import tempfile
-
-    return set(Path(tempfile.gettempdir()).glob("oversold-*"))
+def private_folders(processes: list[psutil.Process]) -> set[Path]:
+    """Return the private folders that the run's processes work in."""
+    places = {Path(process.cwd()) for process in processes}
+    found = {place for place in places if place.name.startswith("oversold-")}
+    assert len(found) >= 3, "Redis, PostgreSQL and the load generator have one each"
+    return found
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_keeps_the_data_and_cleans_up(starting: Start, number: signal.Signals) -> None:
     """The run ends inconclusive with exit 4, its history is readable, no process or folder is left."""
-    before = folders()
     running = starting(*BURST, *LONG)
     running.bidding()
     below = running.descendants()
+    folders = private_folders(below)
     assert len(below) >= 6, "guard, two servers, Locust master and workers"
     running.process.send_signal(number)
     said = running.end()
@@ -45,21 +46,21 @@ def test_ctrl_c_keeps_the_data_and_cleans_up(starting: Start, number: signal.Sig
     told = duckdb.sql(f"SELECT count(*) FROM '{history}' WHERE outcome = 'ok'").fetchall()[0][0]
     assert told == said.json["outcomes"]["ok"] > 0
     assert all_gone(below) == []
-    assert folders() <= before
+    assert not any(folder.exists() for folder in folders)
 
 
 def test_sigkill_leaves_no_process_behind(starting: Start) -> None:
     """SIGKILL of the command: the guard notices, and takes servers, load generators and folders away."""
-    before = folders()
     running = starting(*BURST, *LONG)
     raw = running.bidding()
     below = running.descendants()
+    folders = private_folders(below)
     ports = {c.laddr.port for p in below for c in p.net_connections("tcp") if c.status == psutil.CONN_LISTEN}
     assert ports, "servers listen"
     running.process.kill()
     running.process.communicate(timeout=20)
     assert all_gone(below) == []
-    wait_for(lambda: True if folders() <= before else None, 10)
+    wait_for(lambda: None if any(folder.exists() for folder in folders) else True, 10)
     assert list(raw.glob("worker-*.taps")), "what was recorded stays"
 
 
@@ -75,7 +76,7 @@ def test_a_killed_worker_makes_the_run_inconclusive(starting: Start) -> None:
     assert any("worker 1 was lost" in reason for reason in said.json["reasons"])
     history = running.run_folder() / "history.parquet"
     workers = dict(duckdb.sql(f"SELECT worker, count(*) FROM '{history}' GROUP BY worker").fetchall())
-    assert workers[0] >= 1500
+    assert workers[0] >= 1000
     assert workers[1] > 0
 
 
@@ -94,9 +95,9 @@ def test_a_killed_store_makes_the_run_inconclusive(starting: Start, program: str
 
 def test_a_worker_that_dies_with_the_canary_still_shows_the_oversale(starting: Start) -> None:
     """A fact beats a doubt: an oversold ledger stays a broken promise in an incomplete run."""
-    running = starting("run", "bid-burst", "-s", "none", "-u", "3000", "--json", "--set", "demand=8", *LONG)
+    running = starting("run", "bid-burst", "-s", "none", "-u", "2000", "--json", "--set", "demand=8", *LONG)
     raw = running.bidding()
-    wait_for(lambda: True if _sold(raw) > 900 else None, 60)
+    wait_for(lambda: True if _sold(raw) > 700 else None, 60)
     os.kill(json.loads((raw / "gate.json").read_text())["pids"]["1"], signal.SIGKILL)
     said = running.end()
     assert said.json["rates"]["oversubscription"] > 0

@@ -44,7 +44,17 @@ def test_web_ui(tmp_path: Path) -> None:
     port = free_port()
     master = str(free_port())
     process = subprocess.Popen(
-        [*LOCUST, "--web-port", str(port), "--processes", "2", "--master-bind-port", master, "--master-port", master],
+        [
+            *LOCUST,
+            "--web-port",
+            str(port),
+            "--processes",
+            "2",
+            "--master-bind-port",
+            master,
+            "--master-port",
+            master,
+        ],
         cwd=tmp_path,
         env=environment(),
         stdout=subprocess.DEVNULL,

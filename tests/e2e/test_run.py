@@ -33,7 +33,9 @@ def test_a_sound_strategy_passes_and_leaves_its_files(oversold: Call, tmp_path: 
     folder = (tmp_path / "reports/bid-burst/latest").resolve()
     names = {path.name for path in folder.iterdir()}
     assert {"summary.json", "history.parquet", "orders.parquet", "claims.parquet", "canary"} <= names
-    assert {f"{chart}.{kind}" for chart in ("subscription", "over-time", "response") for kind in ("png", "svg")} <= names
+    assert {
+        f"{chart}.{kind}" for chart in ("subscription", "over-time", "response") for kind in ("png", "svg")
+    } <= names
     assert json.loads((folder / "summary.json").read_text()) == summary
     query = f"SELECT count(DISTINCT bid), sum(amount_fen) FILTER (outcome = 'ok') FROM '{folder}/history.parquet'"
     assert duckdb.sql(query).fetchall()[0] == (1000, summary["tranche"]["confirmed_fen"])
@@ -95,7 +97,9 @@ def test_a_run_without_proof_never_passes(oversold: Call) -> None:
     """Without a canary, or with one lane in one process, nothing is proven: exit 4."""
     no_canary = oversold("run", "bid-burst", "-s", "redis-lua", "--users", "300", "--no-canary", "--json")
     assert (no_canary.code, no_canary.json["verdict"]) == (4, "inconclusive")
-    alone = oversold("run", "bid-burst", "-s", "redis-lua", "-u", "100", "--processes", "1", "--lanes", "1", "--json")
+    alone = oversold(
+        "run", "bid-burst", "-s", "redis-lua", "-u", "100", "--processes", "1", "--lanes", "1", "--json"
+    )
     assert (alone.code, alone.json["verdict"]) == (4, "inconclusive")
     checks = {finding["check"]: finding["verdict"] for finding in alone.json["findings"]}
     assert checks["overlap"] == checks["canary"] == "inconclusive"

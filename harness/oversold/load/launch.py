@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -19,6 +19,7 @@ POLL_S = 0.05
 START_S = 90.0  # to import Locust, fork, connect the lanes; bidders come on top
 BIDDERS_PER_S = 1000  # a slow machine parks at least this many
 STOP_GRACE_S = 8.0
+NOTHING: Mapping[int, str] = {}
 
 
 @dataclass
@@ -37,7 +38,7 @@ def drive(
     log: Path,
     guard: Guard,
     told: Callable[[str, int], None],
-    needed: Sequence[int] = (),
+    needed: Mapping[int, str] = NOTHING,
 ) -> Ending:
     """Run one burst to its end.
 
@@ -48,7 +49,7 @@ def drive(
         log: gets Locust's output.
         guard: parent of the processes.
         told: called with the phase ("parking", "bidding") and the number of bids finished.
-        needed: processes without which the burst makes no sense; it ends when one of them does.
+        needed: name by process id of what the burst makes no sense without; it ends when one of them does.
 
     KeyboardInterrupt passes through after Locust has been stopped; the histories stay.
     """
@@ -57,7 +58,7 @@ def drive(
     path.write_text(assignment.to_json())
     path.chmod(0o600)
     port = str(free_port())
-    argv = [sys.executable, "-m", "locust", "-f", str(locustfile), "--headless", "--only-summary"]
+    argv = [sys.executable, "-m", "locust", "-f", str(locustfile.resolve()), "--headless", "--only-summary"]
     argv += ["-u", str(plan.users), "-r", str(plan.users), "--stop-timeout", "0", "--loglevel", "WARNING"]
     if plan.processes > 1:
         argv += ["--processes", str(plan.processes), "--master-bind-host", "127.0.0.1"]
@@ -65,10 +66,11 @@ def drive(
     package = str(Path(__file__).parents[2])
     env = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
     env["OVERSOLD_ASSIGNMENT"] = str(path)
+    env["OVERSOLD_HOME"] = str(Path.cwd())
     env["PYTHONPATH"] = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
     # Workers wait for one another at the gate; Locust need not wait for their reports as well.
     env["LOCUST_WAIT_FOR_WORKERS_REPORT_AFTER_RAMP_UP"] = "0"
-    pid = guard.spawn(argv, log=log, cwd=private, env=env)
+    pid = guard.spawn(argv, log=log.resolve(), cwd=private, env=env)
     try:
         ending = _follow(assignment, guard, pid, told, needed)
     finally:
@@ -87,7 +89,7 @@ def heard(raw: Path, ending: Ending) -> Ending:
 
 
 def _follow(
-    assignment: Assignment, guard: Guard, pid: int, told: Callable[[str, int], None], needed: Sequence[int]
+    assignment: Assignment, guard: Guard, pid: int, told: Callable[[str, int], None], needed: Mapping[int, str]
 ) -> Ending:
     plan, raw = assignment.plan, assignment.raw
     gate = raw / "gate.json"
@@ -109,8 +111,9 @@ def _follow(
                 if finished >= plan.users
                 else Ending(f"the load generator ended early (exit code {code})")
             )
-        if any(guard.returncode(other) is not None for other in needed):
-            return Ending("a process that the strategy needs has ended")
+        for other, name in needed.items():
+            if guard.returncode(other) is not None:
+                return Ending(f"{name} has ended")
         if sum(state.hung for state in states):
             return Ending(f"a strategy call took longer than {plan.bids.hang_s:g} s", hung=True)
         moved = (finished, sum(state.rows for state in states))

@@ -25,6 +25,7 @@ from oversold.load.conductor import Conductor
 from oversold.load.worker import LoadWorker
 
 ASSIGNMENT = "OVERSOLD_ASSIGNMENT"
+HOME = "OVERSOLD_HOME"  # where the user stands: paths such as ./shop.py:MyStrategy count from there
 FEED_S = 1.0
 
 log = logging.getLogger("oversold")
@@ -114,7 +115,11 @@ class Burst:
             statistics.feed(self._environment, self._worker)
 
     def _say(self, kind: str, data: dict[str, Any]) -> None:
+        if kind == "oversold_done" and self._worker is not None:
+            statistics.feed(self._environment, self._worker)
         if isinstance(self._runner, WorkerRunner):
+            if kind == "oversold_done":
+                self._send_statistics()  # before it, so that the master has all of them when it hears of the end
             self._runner.send_message(kind, data)
         elif kind == "oversold_parked":
             self._heard_parked(data)
@@ -122,6 +127,12 @@ class Burst:
             self._heard_done(data)
         else:
             self._heard_failed(data)
+
+    def _send_statistics(self) -> None:
+        """Report to the master now; Locust itself does so every three seconds."""
+        data: dict[str, Any] = {}
+        self._environment.events.report_to_master.fire(client_id=self._runner.client_id, data=data)
+        self._runner.send_message("stats", data)
 
     def _send(self, kind: str, data: dict[str, Any], worker: int) -> None:
         if isinstance(self._runner, MasterRunner):
@@ -186,6 +197,8 @@ def attach(scenario: str) -> None:
 
     @events.init.add_listener
     def begin(environment: Environment, **_: Any) -> None:
+        # Not earlier: Locust must not take a user's own locust.conf for this run's.
+        os.chdir(os.environ.get(HOME, "."))
         burst = Burst(scenario, environment)
         environment.events.test_start.add_listener(lambda **_: burst.start())
         environment.events.test_stop.add_listener(lambda **_: burst.stop())
