@@ -4,6 +4,7 @@ import ast
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -51,8 +52,9 @@ class Module:
 
 def modules(package: Path) -> list[Module]:
     """Read every module below `package`; imports inside functions count as well."""
-    names = {_name(path, package) for path in package.rglob("*.py")}
-    return [_module(path, package, names) for path in sorted(package.rglob("*.py"))]
+    paths = sorted(package.rglob("*.py"))
+    names = frozenset(_name(path, package) for path in paths)
+    return [_module(path, package, path.read_text(encoding="utf-8"), names) for path in paths]
 
 
 def _name(path: Path, package: Path) -> str:
@@ -60,8 +62,8 @@ def _name(path: Path, package: Path) -> str:
     return ".".join(parts[:-1] if len(parts) > 1 and parts[-1] == "__init__" else parts)
 
 
-def _module(path: Path, package: Path, names: set[str]) -> Module:
-    text = path.read_text(encoding="utf-8")
+@cache
+def _module(path: Path, package: Path, text: str, names: frozenset[str]) -> Module:
     tree = ast.parse(text)
     own, foreign, relative = set(), set(), False
     for node in ast.walk(tree):
@@ -90,7 +92,7 @@ def _module(path: Path, package: Path, names: set[str]) -> Module:
     )
 
 
-def _nearest(dotted: str, names: set[str]) -> str:
+def _nearest(dotted: str, names: frozenset[str]) -> str:
     """Return the module that `from package import dotted` reads: `model.Bid` is in `model`."""
     while dotted and dotted not in names:
         dotted = dotted.rpartition(".")[0]
@@ -183,7 +185,7 @@ def docstrings(package: Path) -> Iterator[str]:
 def scenarios(folder: Path) -> Iterator[str]:
     """Yield scenarios that are more than an ordinary locustfile: long, silent, or built on something else."""
     for path in sorted(folder.glob("*.py")):
-        module = _module(path, folder, set())
+        module = _module(path, folder, path.read_text(encoding="utf-8"), frozenset())
         if module.lines > MAX_SCENARIO_LINES:
             yield f"{module.name} has {module.lines} lines"
         if not module.documented:

@@ -152,11 +152,10 @@ class HistoryWriter:
         self._write_header()
 
     def close(self) -> None:
-        """Flush and close; the file shrinks to what was used."""
+        """Close; the file shrinks to what was used. No flush: the pages are the machine's, and it can take seconds."""
         if self._file.closed:
             return
         size = HEADER_SIZE + self._used * ROW.size
-        self._memory.flush()
         self._memory.close()
         self._file.truncate(size)
         self._file.close()

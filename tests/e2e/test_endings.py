@@ -23,9 +23,9 @@ LONG = ["--set", "steps_ms=300"]
 
 def private_folders(processes: list[psutil.Process]) -> set[Path]:
     """Return the private folders that the run's processes work in."""
-    places = {Path(process.cwd()) for process in processes}
+    places = [part for process in processes for part in (Path(process.cwd()), *Path(process.cwd()).parents)]
     found = {place for place in places if place.name.startswith("oversold-")}
-    assert len(found) >= 3, "Redis, PostgreSQL and the load generator have one each"
+    assert len(found) >= 2, "each server works in one of its own"
     return found
 
 

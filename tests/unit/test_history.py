@@ -91,7 +91,7 @@ def test_what_is_written_is_read_back(taps, closed):
     assert rows.dtype == TAP
     assert len(rows) == len(taps)
     for row, tap in zip(rows, taps, strict=True):
-        assert row["final"] == tap["left"]
+        assert row["final"] == (tap["left"] or (tap["completed"] and tap["outcome"] != Outcome.BUSY))
         for name in ("bid", "attempt", "lane", "amount_fen", "t_intended", "t_admitted"):
             assert row[name] == tap[name]
         for name in ("outcome", "hold", "refused_by", "failed_step"):
@@ -109,6 +109,18 @@ def test_a_tap_that_never_completed_is_unknown(tmp_path):
     assert row["outcome"] == Outcome.UNKNOWN
     assert row["hold"] == HoldEnd.NONE
     assert [row[name] for name in ("t_sent", "t_reserved", "t_done")] == [NEVER] * 3
+
+
+@pytest.mark.parametrize("outcome", Outcome)
+def test_all_but_busy_is_the_last_word(outcome, tmp_path):
+    """Only a bidder told busy may tap again; whether that was the last tap, leaving says."""
+    writer = HistoryWriter(tmp_path / "a.taps", 2)
+    for _ in range(2):
+        row = invoke(writer, some_tap())
+        complete(writer, row, some_tap() | {"outcome": outcome})
+    writer.leave(row)
+    writer.close()
+    assert history.read(tmp_path / "a.taps")["final"].tolist() == [outcome != Outcome.BUSY, 1]
 
 
 KILLED = """

@@ -137,7 +137,7 @@ def test_a_summary_is_plain_json():
 def test_a_run_without_a_single_tap_can_be_summarised():
     """The strategy could not be opened, or nobody came."""
     nothing = evidence(np.zeros(0, HISTORY), Ledger(NONE, NONE, NONE))
-    document = summarised(nothing, manifests={})
+    document = summarised(replace(nothing, final_claim=None), manifests={})
     json.dumps(document, allow_nan=False)
     assert document["load"]["taps"] == 0
     assert document["verdict"] == "inconclusive"
@@ -174,7 +174,12 @@ def test_what_set_the_pace_is_said(fields, words):
 
 def test_busy_lanes_set_the_pace():
     """Where two lanes were in use nearly all of the time, more of them would have helped."""
-    assert "the lanes" in summarised()["limits"]["limited_by"]
+    seen = some_run()
+    seen.history["t_admitted"][:2], seen.history["t_admitted"][2] = 0, 10_000_000
+    seen.history["t_done"][:2], seen.history["t_done"][2] = 10_000_000, 18_000_000
+    assert "the lanes (78% busy)" not in summarised(seen)["limits"]["limited_by"]
+    seen.history["t_done"][:] = 10_000_000, 18_000_000, 18_000_000
+    assert "the lanes (100% busy)" in summarised(seen)["limits"]["limited_by"]
 
 
 def test_the_environment_names_what_makes_runs_comparable():

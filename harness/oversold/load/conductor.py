@@ -88,7 +88,9 @@ class Conductor:
     def _watch(self) -> None:
         while True:
             gevent.sleep(WATCH_S)
-            lost = {worker for worker, pid in self._pids.items() if not _alive(pid)} | self._missing()
+            lost = {worker for worker, pid in self._pids.items() if not _alive(pid)}
+            # A busy worker may miss heartbeats; those on this machine are asked for directly.
+            lost |= self._missing() - set(self._pids)
             for worker in lost - self.lost - self._done:
                 log.error("worker %d was lost: this run cannot be conclusive", worker)
                 self.lost.add(worker)

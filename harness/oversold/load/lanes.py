@@ -165,4 +165,4 @@ class LanePool:
             for number, since in enumerate(self._busy_since):
                 if since and since < late:
                     self._busy_since[number] = 0.0
-                    gevent.kill(self._greenlets[number], HungError(), block=False)
+                    self._greenlets[number].kill(HungError(), block=False)
