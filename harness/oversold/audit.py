@@ -121,7 +121,7 @@ def _complete(seen: Circumstances) -> Finding:
         problems.append(f"worker {', '.join(map(str, seen.lost_workers))} was lost")
     if seen.lost_stores:
         problems.append(f"{', '.join(seen.lost_stores)} was lost")
-    if seen.ended and not seen.hung and not seen.lost_stores:
+    if seen.ended and not seen.lost_stores:
         problems.append(seen.ended)
     problems += seen.damaged
     if problems:

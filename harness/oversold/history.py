@@ -152,7 +152,7 @@ class HistoryWriter:
         self._write_header()
 
     def close(self) -> None:
-        """Close; the file shrinks to what was used. No flush: the pages are the machine's, and it can take seconds."""
+        """Close; the file shrinks to what was used. Nothing is flushed: that can take seconds."""
         if self._file.closed:
             return
         size = HEADER_SIZE + self._used * ROW.size

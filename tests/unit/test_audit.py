@@ -103,7 +103,6 @@ PLANTED = [
     ("complete", "inconclusive", {"seen": circumstances(lost_workers=[1, 3])}, "worker 1, 3 was lost"),
     ("complete", "inconclusive", {"seen": circumstances(ended="the run was interrupted")}, "interrupted"),
     ("complete", "inconclusive", {"seen": circumstances(damaged=["the history of worker 1 differs"])}, "worker 1"),
-    ("strategy", "fail", {"seen": circumstances(hung=True, ended="nothing has moved for 60 s")}, "for 60 s"),
     ("strategy", "fail", {"seen": circumstances(faults=[fault("raised")])}, "raised in reserve: KeyError: 1"),
     ("strategy", "fail", {"seen": circumstances(faults=[fault("nonsense", "release")])}, "nonsense in release"),
     ("strategy", "fail", {"seen": circumstances(faults=[fault("hung", "call")])}, "hung in call"),
@@ -118,6 +117,14 @@ def test_each_doubt_is_found_by_its_check_alone(check, expected, planted, words)
     """The planted circumstance changes one finding, whose sentence says what it was."""
     assert verdicts(**planted) == ALL_PASS | {check: expected}
     assert words in proven(**planted)[check].detail
+
+
+def test_a_strategy_that_hangs_has_failed_and_cut_its_run_short():
+    """The hang is a fact about the strategy; what the other bidders would have done, nobody knows."""
+    seen = circumstances(hung=True, ended="nothing has moved for 60 s")
+    assert verdicts(seen=seen) == ALL_PASS | {"complete": "inconclusive", "strategy": "fail"}
+    assert "nothing has moved for 60 s" in proven(seen=seen)["strategy"].detail
+    assert verdict(proven(seen=seen).values())[0] == "fail"
 
 
 @pytest.mark.parametrize(

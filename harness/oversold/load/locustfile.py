@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,9 @@ from oversold.assignment import Assignment
 from oversold.load import statistics
 from oversold.load.attendant import Attendant
 from oversold.load.conductor import Conductor
+from oversold.load.lanes import Target
 from oversold.load.worker import LoadWorker
+from oversold.targets.inprocess import PlatformTarget
 
 ASSIGNMENT = "OVERSOLD_ASSIGNMENT"
 HOME = "OVERSOLD_HOME"  # where the user stands: paths such as ./shop.py:MyStrategy count from there
@@ -34,8 +37,9 @@ log = logging.getLogger("oversold")
 class Burst:
     """This process's part in the bursts of one Locust environment; the web UI may start several."""
 
-    def __init__(self, scenario: str, environment: Any) -> None:
+    def __init__(self, scenario: str, environment: Any, target: Callable[[Assignment, int], Target]) -> None:
         self._scenario = scenario
+        self._target = target
         self._environment = environment
         self._runner: Any = environment.runner
         self._conductor: Conductor | None = None
@@ -104,7 +108,7 @@ class Burst:
             )
 
     def _open(self, text: str) -> None:
-        worker = LoadWorker(Assignment.from_json(text), self._runner.worker_index, self._say)
+        worker = LoadWorker(Assignment.from_json(text), self._runner.worker_index, self._say, self._target)
         self._worker = worker
         self._environment.oversold_worker = worker
         self._feeder = gevent.spawn(self._feed)
@@ -178,8 +182,8 @@ class Burst:
             self._environment.process_exit_code = 0
 
 
-def attach(scenario: str) -> None:
-    """Make the locustfile that calls this a scenario of `oversold`, by name."""
+def attach(scenario: str, target: Callable[[Assignment, int], Target] = PlatformTarget) -> None:
+    """Make the locustfile that calls this a scenario of `oversold`, by name; `target` is what its lanes drive."""
 
     @events.init_command_line_parser.add_listener
     def add_options(parser: LocustArgumentParser, **_: Any) -> None:
@@ -199,6 +203,6 @@ def attach(scenario: str) -> None:
     def begin(environment: Environment, **_: Any) -> None:
         # Not earlier: Locust must not take a user's own locust.conf for this run's.
         os.chdir(os.environ.get(HOME, "."))
-        burst = Burst(scenario, environment)
+        burst = Burst(scenario, environment, target)
         environment.events.test_start.add_listener(lambda **_: burst.start())
         environment.events.test_stop.add_listener(lambda **_: burst.stop())

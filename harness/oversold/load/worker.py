@@ -19,11 +19,10 @@ from oversold.assignment import Assignment
 from oversold.clock import SystemClock, now_ns, wall_offset_ns
 from oversold.evidence import Outcome
 from oversold.history import HistoryWriter, checksum, path_of
-from oversold.load.lanes import LanePool
+from oversold.load.lanes import LanePool, Target
 from oversold.model import Bid
 from oversold.plan import bid_id, draw_bids
 from oversold.platform.pipeline import Tap
-from oversold.targets.inprocess import PlatformTarget
 
 PARKED_REPORT_S = 0.05
 MONITOR_S = 0.02
@@ -33,24 +32,42 @@ MAX_TAPS_PER_BIDDER = 400
 class LoadWorker:
     """What one worker process does in one burst.
 
-    `say(kind, data)` sends a message to the conductor. The order of events: bidders park; `go` opens the gate
-    for this worker's share of the bids; bidders tap and leave; when the last one left, the manifest is
-    written and `done` is said.
+    `target` makes what the lanes drive; `say(kind, data)` sends a message to the conductor. The order of events:
+    bidders park; `open_gate` lets them out; they tap and leave; when the last one left, the manifest is written
+    and `oversold_done` is said.
     """
 
-    def __init__(self, assignment: Assignment, number: int, say: Callable[[str, dict[str, Any]], None]) -> None:
+    def __init__(
+        self,
+        assignment: Assignment,
+        number: int,
+        say: Callable[[str, dict[str, Any]], None],
+        target: Callable[[Assignment, int], Target],
+    ) -> None:
         self.plan = assignment.plan
         self.number = number
         self._assignment = assignment
         self._say = say
-        self._bids = draw_bids(self.plan)
+        bids = draw_bids(self.plan)
+        # Python's own numbers: taking one out of an array costs more than all else that a tap needs of it.
+        self._offset_ns = bids.offset_ns.tolist()
+        self._bid_columns = list(
+            zip(
+                bids.amount_fen.tolist(),
+                bids.failing_step.tolist(),
+                bids.steps_s.tolist(),
+                bids.fail_s.tolist(),
+                strict=True,
+            )
+        )
         manners = self.plan.bids
         taps = 2 + 2 * manners.patience_s * 1000 / max(manners.think_ms, 1.0)
         self._path = path_of(assignment.raw, number)
         self.recorder = HistoryWriter(self._path, int(self.plan.users * min(taps, MAX_TAPS_PER_BIDDER)) + 1024)
-        self.target = PlatformTarget(assignment, number)
+        self.target = target(assignment, number)
         self.lanes = LanePool(self.target, self.recorder, self.plan.lanes, manners.hang_s)
         self._gate = Event()
+        self._over = Event()
         self._parked = 0
         self._first = self._share = 0
         self.t0 = 0
@@ -87,7 +104,7 @@ class LoadWorker:
 
     def wait_for_arrival(self, index: int) -> int:
         """Sleep until bid `index` is meant to arrive; return that moment (monotonic ns)."""
-        t_intended = self.t0 + int(self._bids.offset_ns[index])
+        t_intended = self.t0 + self._offset_ns[index]
         ahead = t_intended - now_ns()
         if ahead > 0:
             gevent.sleep(ahead / 1e9)
@@ -97,29 +114,26 @@ class LoadWorker:
     def tap(self, index: int, attempt: int, t_intended: int) -> tuple[Outcome, int]:
         """Send attempt `attempt` of bid `index` through a lane; return what the bidder is told, and the row."""
         tranche_id = self._assignment.tranche_id
-        bid = Bid(bid_id(tranche_id, index), tranche_id, f"user-{index}", int(self._bids.amount_fen[index]))
-        tap = Tap(
-            index,
-            bid,
-            attempt,
-            t_intended,
-            int(self._bids.failing_step[index]),
-            float(self._bids.steps_s[index]),
-            float(self._bids.fail_s[index]),
-        )
+        amount_fen, failing_step, steps_s, fail_s = self._bid_columns[index]
+        bid = Bid(bid_id(tranche_id, index), tranche_id, f"user-{index}", amount_fen)
+        tap = Tap(index, bid, attempt, t_intended, failing_step, steps_s, fail_s)
         row = self.lanes.serve(tap)
         self.fresh[tap.outcome].append(tap.t_done - tap.t_admitted)
         return tap.outcome, row
 
     def leave(self, row: int) -> None:
-        """The bidder of the tap in `row` goes home."""
+        """The bidder of the tap in `row` has finished. It goes home with all others: ending a Locust user costs
+        as much as a bid, which must not count as the platform's time.
+        """
         self.recorder.leave(row)
         if self.recorder.finished == self._share:
             self._finish()
+        self._over.wait()
 
     def _finish(self) -> None:
         if not self.finished:
             self.finished = True
+            self._over.set()
             # In a greenlet of its own: the bidder that left last must not be the one to close the lanes.
             gevent.spawn(self.close, complete=True)
 
