@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import resource
@@ -92,6 +93,8 @@ class LoadWorker:
         """Let the bidders out at `t0` (monotonic ns): bids `first` to `first + share`."""
         self._reporter.kill(block=False)
         self._first, self._share, self.t0 = first, share, t0
+        # Thousands of parked bidders are a heap that the collector would walk again and again in mid-burst.
+        gc.freeze()
         gevent.spawn(self._open_at, t0)
 
     def _open_at(self, t0: int) -> None:
@@ -149,6 +152,7 @@ class LoadWorker:
         self._reporter = None
         self.lanes.close()
         self.target.close()
+        gc.unfreeze()
         used, finished, dropped = self.recorder.used, self.recorder.finished, self.recorder.dropped
         self.recorder.close()
         manifest = {
