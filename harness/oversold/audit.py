@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from oversold import history
 from oversold.checkers import measures
+from oversold.errors import HarnessError
 from oversold.evidence import HISTORY, NEVER, TAP
 from oversold.model import Finding, Verdict
 from oversold.plan import Plan
@@ -42,7 +43,11 @@ def read_raw(folder: Path) -> Raw:
     parts, manifests, damaged = [], {}, []
     for path in sorted(folder.glob("worker-*.taps")):
         worker = int(path.stem.removeprefix("worker-"))
-        taps = history.read(path)
+        try:
+            taps = history.read(path)
+        except HarnessError as error:
+            damaged.append(str(error))
+            continue
         parts.append(_rows(taps, worker, gate["t0_ns"]))
         manifest = folder / f"manifest-{worker}.json"
         if manifest.exists():
@@ -110,6 +115,7 @@ def proof(circumstances: Circumstances, raw: Raw, offered_fen: int) -> list[Find
 
 def verdict(findings: Iterable[Finding]) -> tuple[Verdict, list[str]]:
     """Return the worst of the findings, and the details of all that are not `pass`. A fact beats a doubt."""
+    findings = list(findings)
     failed = [f.detail for f in findings if f.verdict == "fail"]
     doubtful = [f.detail for f in findings if f.verdict == "inconclusive"]
     return ("fail" if failed else "inconclusive" if doubtful else "pass"), failed + doubtful

@@ -14,6 +14,27 @@ from typing import Annotated, Any
 import typer
 
 from oversold import __version__
+from oversold.arguments import (
+    LOAD,
+    AllowRemote,
+    Canary,
+    Capacity,
+    Json,
+    Lanes,
+    MemcachedUrl,
+    Out,
+    Preset,
+    Processes,
+    RedisUrl,
+    Rtt,
+    Scenario,
+    Seed,
+    Settings,
+    SqlUrl,
+    Stores,
+    Users,
+    option,
+)
 from oversold.errors import Exit, OversoldError
 
 app = typer.Typer(
@@ -29,108 +50,6 @@ app = typer.Typer(
 
 # typer brings its own click since 0.2x and older ones use click's: either way this is its UsageError.
 CommandError: Any = typer.BadParameter.__mro__[1]
-
-LOAD, STORES, OUTPUT = "Load", "Stores", "Output"
-
-
-def _option(*names: str, panel: str, text: str, env: str | None = None, **more: Any) -> Any:
-    return typer.Option(*names, help=text, rich_help_panel=panel, envvar=env, show_envvar=False, **more)
-
-
-Scenario = Annotated[
-    str, typer.Argument(help="Which incident to replay; see `oversold list`.", show_default=False)
-]
-Users = Annotated[
-    str | None,
-    _option("--users", "-u", panel=LOAD, env="OVERSOLD_USERS", text="Bidders. Default: 2000.", metavar="N"),
-]
-Capacity = Annotated[
-    str | None,
-    _option(
-        "--capacity",
-        panel=LOAD,
-        env="OVERSOLD_CAPACITY",
-        text="Size of the tranche in fen. Default: 1000000000 (10,000,000 yuan).",
-        metavar="FEN",
-    ),
-]
-Seed = Annotated[
-    str | None,
-    _option(
-        "--seed", panel=LOAD, env="OVERSOLD_SEED", metavar="K",
-        text="Same seed, same bidders, amounts and failing steps. Default: 1.",
-    ),
-]  # fmt: skip
-Processes = Annotated[
-    str | None,
-    _option(
-        "--processes", panel=LOAD, env="OVERSOLD_PROCESSES", metavar="P",
-        text="App-server processes; a single one hides races. Default: 2.",
-    ),
-]  # fmt: skip
-Lanes = Annotated[
-    str | None,
-    _option(
-        "--lanes", panel=LOAD, env="OVERSOLD_LANES", metavar="L",
-        text="Workers in each process, each with its own connections. Default: 64.",
-    ),
-]  # fmt: skip
-Rtt = Annotated[
-    str | None,
-    _option(
-        "--rtt", panel=LOAD, env="OVERSOLD_RTT", metavar="TIME",
-        text="Network delay before each store command: 0.5ms, 300us, 0. Default: 0.5ms.",
-    ),
-]  # fmt: skip
-Preset = Annotated[
-    str | None,
-    _option(
-        "--preset", panel=LOAD, env="OVERSOLD_PRESET", metavar="NAME", text="Settings of an incident; see `list`."
-    ),
-]
-Settings = Annotated[
-    list[str] | None,
-    _option(
-        "--set", panel=LOAD, metavar="KEY=VALUE",
-        text="A setting of the bid pipeline, e.g. full_when=confirmed. Repeatable; see `list`.",
-    ),
-]  # fmt: skip
-Stores = Annotated[
-    str,
-    _option(
-        "--stores", panel=STORES, env="OVERSOLD_STORES", metavar="auto|local",
-        text="auto: a URL, a program on PATH, a wheel, in this order; local: never a URL.",
-    ),
-]  # fmt: skip
-RedisUrl = Annotated[
-    str | None,
-    _option("--redis-url", panel=STORES, env="OVERSOLD_REDIS_URL", metavar="URL", text="Use this Redis."),
-]
-MemcachedUrl = Annotated[
-    str | None,
-    _option(
-        "--memcached-url", panel=STORES, env="OVERSOLD_MEMCACHED_URL", metavar="URL", text="Use this memcached."
-    ),
-]
-SqlUrl = Annotated[
-    str | None,
-    _option("--sql-url", panel=STORES, env="OVERSOLD_SQL_URL", metavar="URL", text="Use this PostgreSQL."),
-]
-AllowRemote = Annotated[
-    bool,
-    _option("--allow-remote", panel=STORES, text="Let the URLs point at other machines. They get real load."),
-]
-Out = Annotated[
-    Path, _option("--out", panel=OUTPUT, env="OVERSOLD_OUT", metavar="DIR", text="Folder for the runs' files.")
-]
-Json = Annotated[bool, _option("--json", panel=OUTPUT, text="One JSON document on stdout and nothing else.")]
-Canary = Annotated[
-    bool,
-    _option(
-        "--canary/--no-canary", panel=LOAD,
-        text="First prove that the load finds races, by a run without a lock. Without it no run can pass.",
-    ),
-]  # fmt: skip
 
 
 def _typed(scenario: str, values: dict[str, Any]) -> Any:
@@ -152,7 +71,7 @@ def run(
     scenario: Scenario,
     strategy: Annotated[
         str,
-        _option(
+        option(
             "--strategy", "-s", panel=LOAD, env="OVERSOLD_STRATEGY", metavar="S",
             text="A strategy of `oversold list`, or path/to/file.py:Class.",
         ),
@@ -206,19 +125,19 @@ def compare(
     scenario: Scenario,
     strategies: Annotated[
         str,
-        _option(
+        option(
             "--strategies", "-s", panel=LOAD, env="OVERSOLD_STRATEGIES", metavar="A,B,C|all",
             text="Which ones, separated by commas.",
         ),
     ] = "all",
     users: Annotated[
         str | None,
-        _option(
+        option(
             "--users", "-u", panel=LOAD, env="OVERSOLD_USERS", metavar="N[,N]", text="Bidders. Default: 2000."
         ),
     ] = None,
     repeat: Annotated[
-        str, _option("--repeat", panel=LOAD, metavar="R", text="Repeat everything with the next R seeds.")
+        str, option("--repeat", panel=LOAD, metavar="R", text="Repeat everything with the next R seeds.")
     ] = "1",
     capacity: Capacity = None,
     seed: Seed = None,
@@ -244,7 +163,7 @@ def compare(
     from oversold.strategies.registry import CANARY
 
     names = options.strategies_of(strategies)
-    counts = [word.strip() for word in users.split(",")] if users else [None]
+    counts = list(dict.fromkeys(word.strip() for word in users.split(","))) if users else [None]
     typed = _typed(scenario, {**locals(), "users": None})
     plans = [
         options.plan_of(options.replace(typed, users=count), name) for count in counts for name in names

@@ -61,8 +61,7 @@ def compare(
             order = [plans[0].model_copy(update={"strategy": registry.CANARY}), *order]
         for plan in order:
             cell = plan.model_copy(update={"users": load.users, "seed": load.seed})
-            below = folder / _folder_name(cell, loads)
-            below.mkdir()
+            below = _new_folder(folder, _folder_name(cell, loads))
             is_canary = plan.strategy == registry.CANARY
             summary = run(session, cell, below, rates)
             summary["folder"] = below.name
@@ -93,6 +92,13 @@ def comparison_exit(summaries: Sequence[Mapping[str, Any]]) -> Exit:
     ]
     codes += [Exit.INCONCLUSIVE for summary in summaries if summary.get("interrupted")]
     return next((worst for worst in (Exit.BROKEN, Exit.INCONCLUSIVE) if worst in codes), Exit.PASS)
+
+
+def _new_folder(folder: Path, name: str) -> Path:
+    """Make a folder for one run; two files may hold strategies of the same name."""
+    below = next(p for n in range(1, 10_000) if not (p := folder / (name if n == 1 else f"{name}.{n}")).exists())
+    below.mkdir()
+    return below
 
 
 def _folder_name(plan: Plan, loads: Sequence[Load]) -> str:

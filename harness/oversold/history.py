@@ -27,6 +27,7 @@ ROW = struct.Struct("<IHHBBBBB3xqqqqqq")
 FINAL_OFFSET = 11
 TIMES_AND_END = struct.Struct("<BBBBB3xqqqqqq")  # from `outcome` on
 END_OFFSET = 8
+MOST_ATTEMPTS = 0xFFFF  # the column has 16 bits
 BUSY = int(Outcome.BUSY)
 assert ROW.size == TAP.itemsize == 64
 
@@ -81,6 +82,7 @@ class HistoryWriter:
     ) -> int:
         """Write down that a tap begins; return its row, -1 when the file is full."""
         row = self._used
+        attempt = min(attempt, MOST_ATTEMPTS)
         if row == self._rows:
             self._dropped += 1
             self._write_header()
@@ -180,6 +182,10 @@ def read(path: Path) -> npt.NDArray[np.void]:
     Raises:
         HarnessError: the file is no history or is cut short.
     """
+    with path.open("rb") as file:
+        header = file.read(HEADER_SIZE)
+    if header.strip(b"\0") and not header.startswith(MAGIC.to_bytes(8, "little")):
+        raise HarnessError(f"the history {path} is damaged: it does not begin like one")
     state = progress(path)
     data = np.fromfile(path, np.uint8, HEADER_SIZE + state.rows * ROW.size)
     if len(data) != HEADER_SIZE + state.rows * ROW.size:

@@ -67,4 +67,6 @@ def yuan(fen: float) -> str:
     >>> yuan(150)
     '1.50 yuan'
     """
-    return f"{fen / 100:,.0f} yuan" if fen % 100 == 0 else f"{fen / 100:,.2f} yuan"
+    whole, rest = divmod(round(abs(fen)), 100)  # whole numbers: a float would round large sums
+    sign = "-" if fen < 0 else ""
+    return f"{sign}{whole:,}.{rest:02d} yuan" if rest else f"{sign}{whole:,} yuan"

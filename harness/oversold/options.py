@@ -56,11 +56,15 @@ def plan_of(typed: Typed, strategy: str) -> Plan:
         value = given if given is not None else preset.get(option, DEFAULTS.get(option))
         if value is not None:
             values[NAMES.get(option, option)] = duration_s(str(value)) if option == "rtt" else value
+    if not isinstance(preset.get("set", {}), dict):
+        raise UsageError(f"preset {typed.preset}: `set` must be a table")
     values["bids"] = settings_from(preset.get("set", {}), typed.settings)
     try:
         return Plan.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
+        if not first["loc"]:
+            raise UsageError(first["msg"].removeprefix("Value error, ")) from error
         name = str(first["loc"][0])
         option = next((short for short, long in NAMES.items() if long == name), name)
         raise UsageError(f"--{option} {values.get(name)}: {first['msg'].lower()}") from error
@@ -100,6 +104,10 @@ def defaults_from_config(commands: Mapping[str, set[str]]) -> dict[str, dict[str
     config = places.configuration()
     flat: dict[str, Any] = {}
     for name, value in config.items():
+        if (name in {"set", "stores"} and not isinstance(value, dict | str)) or (
+            name == "set" and isinstance(value, str)
+        ):
+            raise UsageError(f"config key {name!r} must be a table")
         if name == "set":
             flat["settings"] = [f"{key}={item}" for key, item in value.items()]
         elif isinstance(value, dict) and name == "stores":

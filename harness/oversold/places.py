@@ -64,7 +64,10 @@ def configuration() -> dict[str, Any]:
     merged: dict[str, Any] = {}
     project = Path("pyproject.toml")
     if project.is_file():
-        merged |= _toml(project).get("tool", {}).get("oversold", {})
+        table = _toml(project).get("tool", {}).get("oversold", {})
+        if not isinstance(table, dict):
+            raise UsageError("[tool.oversold] in pyproject.toml must be a table")
+        merged |= table
     own = Path("oversold.toml")
     if own.is_file():
         merged |= _toml(own)
@@ -91,9 +94,10 @@ def new_run_folder(out: Path, scenario_name: str, seed: int) -> Path:
         folder = next(p for n in range(1, 1000) if not (p := base / (stem if n == 1 else f"{stem}.{n}")).exists())
         folder.mkdir()
         latest = base / "latest"
-        swap = base / f".latest-{os.getpid()}"
-        swap.symlink_to(folder.name)
-        swap.replace(latest)
+        if latest.is_symlink() or not latest.exists():  # somebody's own folder of that name stays
+            swap = base / f".latest-{os.getpid()}-{folder.name}"
+            swap.symlink_to(folder.name)
+            swap.replace(latest)
     except OSError as error:
         raise UsageError(f"the run cannot be written to {out}: {error.strerror}: choose another --out") from error
     return folder

@@ -9,12 +9,13 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from oversold.errors import UsageError, near
 from oversold.model import Tranche
 
 MAX_USERS = 1_000_000
+MAX_OFFERED_FEN = 10**18
 MAX_CAPACITY_FEN = 10**16  # 100 trillion yuan: sums of bids still fit into 64 bits
 
 
@@ -27,7 +28,8 @@ class BidSettings(BaseModel):
     min_bid_fen: int | None = Field(
         None,
         ge=1,
-        description="smallest bid, and the unit of all bids; default 100 yuan, less for small tranches",
+        le=10**16,
+        description="smallest bid, and the unit of all bids; default: a round sum below the mean bid",
     )
     arrival_s: float = Field(
         0.0, ge=0, le=3600, description="bidders arrive spread over this time; 0: all at once"
@@ -96,6 +98,15 @@ class Plan(BaseModel):
     lanes: int = Field(64, ge=1, le=4096, description="app-server workers in each process")
     rtt_s: float = Field(0.0005, ge=0, le=10)
     bids: BidSettings = BidSettings()
+
+    @model_validator(mode="after")
+    def _fits_64_bits(self) -> Plan:
+        offered = self.users * max(self.mean_bid_fen, self.min_bid_fen)
+        if max(offered, self.mean_bid_fen / self.min_bid_fen) > MAX_OFFERED_FEN:
+            raise ValueError(
+                f"all bids together come to {offered:.3g} fen: choose a smaller capacity, demand or bid"
+            )
+        return self
 
     @property
     def tranche(self) -> Tranche:
@@ -174,7 +185,12 @@ def bid_id(tranche_id: str, index: int) -> str:
 def bid_index(tranche_id: str, text: str, users: int) -> int:
     """Return the plan's index of a bid id found in the ledger, -1 for one that the plan does not know."""
     prefix, _, number = text.rpartition("-")
-    if prefix != tranche_id or not number.isdecimal() or text != bid_id(tranche_id, int(number)):
+    if (
+        prefix != tranche_id
+        or not number.isdecimal()
+        or len(number) > 9
+        or text != bid_id(tranche_id, int(number))
+    ):
         return -1
     return int(number) if int(number) < users else -1
 

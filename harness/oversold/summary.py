@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from oversold import __version__
 from oversold.audit import Circumstances, Raw, verdict
 from oversold.checkers import measures
 from oversold.evidence import Evidence
@@ -99,7 +100,7 @@ def environment() -> dict[str, Any]:
         "machine": platform.machine(),
         "system": platform.system(),
         "python": platform.python_version(),
-        "oversold": version("oversold"),
+        "oversold": __version__,
         **{package: version(package) for package in packages},
     }
 
@@ -115,7 +116,7 @@ def command(plan: Plan) -> str:
         "--processes",
         str(plan.processes),
     ]
-    words += ["--lanes", str(plan.lanes), "--rtt", f"{plan.rtt_s * 1e3:g}ms"]
+    words += ["--lanes", str(plan.lanes), "--rtt", f"{plan.rtt_s * 1e3:.9f}".rstrip("0").rstrip(".") + "ms"]
     for name, value in plan.bids.model_dump(mode="json", exclude_defaults=True).items():
         words += ["--set", f"{name}={str(value).lower() if isinstance(value, bool) else value}"]
     return shlex.join(words)

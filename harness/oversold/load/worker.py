@@ -174,7 +174,9 @@ class LoadWorker:
             "faults": self.target.faults.rows(),
         }
         path = self._assignment.raw / f"manifest-{self.number}.json"
-        path.write_text(json.dumps(manifest))
+        draft = path.with_suffix(".draft")
+        draft.write_text(json.dumps(manifest))
+        draft.replace(path)  # a worker killed in mid-write has no manifest, rather than half of one
         self._say("oversold_done", {"worker": self.number})
 
     def _report_parked(self) -> None:

@@ -46,7 +46,7 @@ def connection_lost(error: BaseException) -> bool:
         error = error.orig
     if isinstance(error, psycopg.OperationalError):
         # Deadlocks and failed serialisations have a code and a definite end; a dead connection has none.
-        return error.sqlstate is None or error.sqlstate[:2] in {"08", "57"}
+        return error.sqlstate is None or error.sqlstate[:2] == "08" or error.sqlstate.startswith("57P")
     return isinstance(
         error,
         redis.ConnectionError | redis.TimeoutError | MemcacheUnexpectedCloseError | ConnectionError | TimeoutError,

@@ -12,7 +12,7 @@ from typing import Any
 
 from oversold.clock import Clock, now_ns
 from oversold.evidence import NEVER, HoldEnd, Outcome, RefusedBy
-from oversold.model import HOLD_VERDICTS, Bid, Hold
+from oversold.model import HOLD_VERDICTS, Bid, Claim, Hold
 from oversold.plan import Plan
 from oversold.platform.faults import Faults, connection_lost
 from oversold.platform.ledger import LedgerPool
@@ -143,7 +143,11 @@ class BidPipeline:
             self._give_back(tap, bid, hold, counted=counted)
             tap.outcome = Outcome.ERROR
             return
-        confirmed = self._call("confirm", self._strategy.confirm, bid, hold)
+        try:
+            confirmed = self._call("confirm", self._strategy.confirm, bid, hold)
+        except StrategyError:
+            self._uncount(bid, counted=counted)
+            raise
         if confirmed is not True:
             if confirmed is not False:
                 self._faults.add("nonsense", "confirm", f"answered {confirmed!r:.80} instead of true or false")
@@ -171,18 +175,26 @@ class BidPipeline:
         return tap.failing_step, True
 
     def _give_back(self, tap: Tap, bid: Bid, hold: Hold, *, counted: bool) -> None:
-        tap.hold = HoldEnd.LEAKED
+        self._uncount(bid, counted=counted)
         released = self._call("release", self._strategy.release, bid, hold)
         if released is True:
             tap.hold = HoldEnd.RELEASED
             self._rules.released(self._claim)
-        elif released is not False:
+            return
+        tap.hold = HoldEnd.LEAKED
+        if released is not False:
             self._faults.add("nonsense", "release", f"answered {released!r:.80} instead of true or false")
+
+    def _uncount(self, bid: Bid, *, counted: bool) -> None:
         if counted:
             self._progress.take_back(bid.amount_fen)
 
-    def _claim(self) -> Any:
-        return self._call("status", self._strategy.status, self._tranche_id)
+    def _claim(self) -> Claim:
+        claim = self._call("status", self._strategy.status, self._tranche_id)
+        if not isinstance(claim, Claim):
+            self._faults.add("nonsense", "status", f"answered {claim!r:.80} instead of a Claim")
+            raise StrategyError(lost=False)
+        return claim
 
     def _call(self, phase: str, method: Callable[..., Any], *arguments: Any) -> Any:
         """Call the strategy; whatever it raises becomes a fault of this run, not the end of it."""

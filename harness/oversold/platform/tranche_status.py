@@ -88,8 +88,11 @@ class MarkingRules:
         return True
 
     def released(self, claim: Any) -> None:
-        """After a hold was given back: re-check what is left and reopen, if this platform does that."""
-        if self._reopen and self._has_stock(claim()):
+        """After a hold was given back: re-check what is left and reopen, if this platform does that.
+
+        Where only orders count, a tranche marked full is full: no hold can change that.
+        """
+        if self._reopen and not self._when_confirmed and self._has_stock(claim()):
             self._status.set(full=False)
 
     def _has_stock(self, claim: Claim) -> bool:

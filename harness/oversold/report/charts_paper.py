@@ -209,4 +209,4 @@ def largest_below(fits: Callable[[float], bool], low: float, high: float) -> flo
 def _renderer(figure: Figure) -> Any:
     canvas = figure.canvas
     assert isinstance(canvas, FigureCanvasAgg)
-    return canvas.get_renderer()  # type: ignore[no-untyped-call]
+    return canvas.get_renderer()

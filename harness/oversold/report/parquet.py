@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -63,8 +64,15 @@ def read(folder: Path) -> tuple[npt.NDArray[np.void], Ledger, StatusLog, Claims]
     """Read what `write` wrote.
 
     Raises:
-        UsageError: a file is missing or damaged.
+        UsageError: a file is missing, damaged, or not one of ours.
     """
+    try:
+        return _read(folder)
+    except KeyError as error:
+        raise UsageError(f"{folder} holds Parquet files of another kind: {error} is missing") from error
+
+
+def _read(folder: Path) -> tuple[npt.NDArray[np.void], Ledger, StatusLog, Claims]:
     tables = {name: _load(folder / f"{name}.parquet") for name in FILES}
     rows = tables["history"]
     history = np.zeros(len(rows["bid"]), HISTORY)
@@ -101,7 +109,9 @@ def _load(path: Path) -> Mapping[str, Any]:
         raise UsageError(f"{path} is missing: this folder holds no finished run")
     try:
         with duckdb.connect() as connection:
-            return connection.execute("SELECT * FROM read_parquet(?)", [str(path)]).fetchnumpy()
+            # DuckDB takes a path for a pattern: brackets make its special characters plain ones.
+            plain = re.sub(r"([*?\[])", r"[\1]", str(path))
+            return connection.execute("SELECT * FROM read_parquet(?)", [plain]).fetchnumpy()
     except duckdb.Error as error:
         raise UsageError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
 

@@ -16,7 +16,7 @@ def within(seconds: float, call: Callable[[], Result]) -> Result:
     def work() -> None:
         try:
             box.append((True, call()))
-        except Exception as error:  # noqa: BLE001 - handed on to the caller
+        except BaseException as error:  # noqa: BLE001 - handed on to the caller
             box.append((False, error))
 
     thread = Thread(target=work, daemon=True)

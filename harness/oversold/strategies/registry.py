@@ -27,7 +27,7 @@ BID_STRATEGIES = {
     "conditional-update": "oversold.strategies.bids.conditional_update:ConditionalUpdate",
 }
 GROUP = "oversold.strategies"
-METHODS = {"open": 1, "reserve": 1, "confirm": 2, "release": 2, "status": 1}
+METHODS = ("open", "reserve", "confirm", "release", "status")
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def load(name: str) -> type[BidStrategy]:
                 )
             try:
                 found = outside[0].load()
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise UsageError(f"strategy {name!r} cannot be loaded: {_brief(error)}") from error
         else:
             module, _, class_name = target.partition(":")
@@ -104,7 +104,7 @@ def _module_at(path: Path) -> Any:
     sys.modules[spec.name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(f"strategy file {path} cannot be loaded: {_brief(error)}") from error
     return module
 
@@ -121,5 +121,5 @@ def _check(name: str, found: Any) -> None:
         raise UsageError(f"strategy {name!r} must have `stores`, a frozenset out of {', '.join(SERVERS)}")
 
 
-def _brief(error: Exception) -> str:
+def _brief(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}".splitlines()[0]

@@ -1,0 +1,111 @@
+"""The command line's options, declared once: names, environment variables, help."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+LOAD, STORES, OUTPUT = "Load", "Stores", "Output"
+
+
+def option(*names: str, panel: str, text: str, env: str | None = None, **more: Any) -> Any:
+    """Declare an option in a help panel; `env` is its environment variable."""
+    return typer.Option(*names, help=text, rich_help_panel=panel, envvar=env, show_envvar=False, **more)
+
+
+Scenario = Annotated[
+    str, typer.Argument(help="Which incident to replay; see `oversold list`.", show_default=False)
+]
+Users = Annotated[
+    str | None,
+    option("--users", "-u", panel=LOAD, env="OVERSOLD_USERS", text="Bidders. Default: 2000.", metavar="N"),
+]
+Capacity = Annotated[
+    str | None,
+    option(
+        "--capacity",
+        panel=LOAD,
+        env="OVERSOLD_CAPACITY",
+        text="Size of the tranche in fen. Default: 1000000000 (10,000,000 yuan).",
+        metavar="FEN",
+    ),
+]
+Seed = Annotated[
+    str | None,
+    option(
+        "--seed", panel=LOAD, env="OVERSOLD_SEED", metavar="K",
+        text="Same seed, same bidders, amounts and failing steps. Default: 1.",
+    ),
+]  # fmt: skip
+Processes = Annotated[
+    str | None,
+    option(
+        "--processes", panel=LOAD, env="OVERSOLD_PROCESSES", metavar="P",
+        text="App-server processes; a single one hides races. Default: 2.",
+    ),
+]  # fmt: skip
+Lanes = Annotated[
+    str | None,
+    option(
+        "--lanes", panel=LOAD, env="OVERSOLD_LANES", metavar="L",
+        text="Workers in each process, each with its own connections. Default: 64.",
+    ),
+]  # fmt: skip
+Rtt = Annotated[
+    str | None,
+    option(
+        "--rtt", panel=LOAD, env="OVERSOLD_RTT", metavar="TIME",
+        text="Network delay before each store command: 0.5ms, 300us, 0. Default: 0.5ms.",
+    ),
+]  # fmt: skip
+Preset = Annotated[
+    str | None,
+    option(
+        "--preset", panel=LOAD, env="OVERSOLD_PRESET", metavar="NAME", text="Settings of an incident; see `list`."
+    ),
+]
+Settings = Annotated[
+    list[str] | None,
+    option(
+        "--set", panel=LOAD, metavar="KEY=VALUE",
+        text="A setting of the bid pipeline, e.g. full_when=confirmed. Repeatable; see `list`.",
+    ),
+]  # fmt: skip
+Stores = Annotated[
+    str,
+    option(
+        "--stores", panel=STORES, env="OVERSOLD_STORES", metavar="auto|local",
+        text="auto: a URL, a program on PATH, a wheel, in this order; local: never a URL.",
+    ),
+]  # fmt: skip
+RedisUrl = Annotated[
+    str | None,
+    option("--redis-url", panel=STORES, env="OVERSOLD_REDIS_URL", metavar="URL", text="Use this Redis."),
+]
+MemcachedUrl = Annotated[
+    str | None,
+    option(
+        "--memcached-url", panel=STORES, env="OVERSOLD_MEMCACHED_URL", metavar="URL", text="Use this memcached."
+    ),
+]
+SqlUrl = Annotated[
+    str | None,
+    option("--sql-url", panel=STORES, env="OVERSOLD_SQL_URL", metavar="URL", text="Use this PostgreSQL."),
+]
+AllowRemote = Annotated[
+    bool,
+    option("--allow-remote", panel=STORES, text="Let the URLs point at other machines. They get real load."),
+]
+Out = Annotated[
+    Path, option("--out", panel=OUTPUT, env="OVERSOLD_OUT", metavar="DIR", text="Folder for the runs' files.")
+]
+Json = Annotated[bool, option("--json", panel=OUTPUT, text="One JSON document on stdout and nothing else.")]
+Canary = Annotated[
+    bool,
+    option(
+        "--canary/--no-canary", panel=LOAD,
+        text="First prove that the load finds races, by a run without a lock. Without it no run can pass.",
+    ),
+]  # fmt: skip
