@@ -111,7 +111,8 @@ class Evidence:
 
     `bid_amount_fen[i]` is what bid i of the plan asked for; `min_bid_fen` the smallest bid that the platform
     takes; `t_end` the end of the run, after all holds were resolved; `complete` is false when a worker or a
-    store was lost or the run was interrupted, so that missing operations are no one's fault.
+    store was lost or the run was interrupted, so that missing operations are no one's fault. `notice_ns` is how
+    long a platform may take to notice that stock came back: whoever was turned away within it proves nothing.
     """
 
     tranche: Tranche
@@ -124,3 +125,4 @@ class Evidence:
     final_claim: Claim | None
     t_end: int
     complete: bool = True
+    notice_ns: int = 0

@@ -30,6 +30,7 @@ from oversold.strategies import registry
 from oversold.summary import summarise
 
 NO_ORDERS = Ledger(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64))
+NOTICE_NS = 50_000_000
 NO_CHANGES = StatusLog(np.zeros(0, np.int64), np.zeros(0, np.bool_))
 
 
@@ -141,6 +142,7 @@ def _evidence(
         final_claim=burst.final_claim,
         t_end=now_ns() - raw.t0_ns if raw.gate_opened else 0,
         complete=complete,
+        notice_ns=NOTICE_NS,
     )
 
 

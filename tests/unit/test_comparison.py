@@ -170,7 +170,6 @@ def test_a_strategy_of_a_file_has_its_class_as_folder(runs, tmp_path):
         pytest.param(["a"], [(100, 1), (100, 1)], id="one load twice"),
     ],
 )
-@pytest.mark.xfail(strict=True, raises=FileExistsError, reason="two cells of a comparison get the same folder")
 def test_every_run_has_a_folder_of_its_own(strategies, loads, runs, tmp_path):
     """Else the comparison ends half-way, after minutes of bidding."""
     seen = runs().seen

@@ -232,7 +232,6 @@ def test_an_empty_history_is_a_history(tmp_path):
 
 
 @pytest.mark.parametrize("planted", ["garbage", "damaged magic"])
-@pytest.mark.xfail(strict=True, reason="read takes a file without the magic word for an empty history")
 def test_a_file_that_is_no_history_is_refused(planted, tmp_path):
     """As the docstring says; read as empty, all taps of a worker would be lost without a word."""
     path = tmp_path / "a.taps"

@@ -165,7 +165,6 @@ def test_a_folder_may_have_any_name(name, tmp_path):
 
 
 @pytest.mark.parametrize(("name", "neighbour"), [("a[1]", "a1"), ("a*", "ab")])
-@pytest.mark.xfail(strict=True, reason="DuckDB takes the path for a pattern and reads the neighbour's taps")
 def test_a_folder_is_no_pattern(name, neighbour, tmp_path):
     """What is read is this run's, not that of another folder whose name fits."""
     for each, taps in ((name, 1), (neighbour, 2)):

@@ -91,7 +91,6 @@ def test_broken_configuration_is_named(here):
         places.configuration()
 
 
-@pytest.mark.xfail(strict=True, raises=TypeError, reason="tool.oversold is taken for a table without a look")
 def test_configuration_that_is_no_table_is_named(here):
     """`oversold = 5` under [tool] is a mistake of the user's, not of the harness."""
     write(here / "pyproject.toml", "[tool]\noversold = 5")

@@ -129,9 +129,6 @@ def test_what_is_no_strategy_is_refused_in_one_line(source, words, file, tmp_pat
     assert "mine.py" in str(caught.value)
 
 
-@pytest.mark.xfail(
-    strict=True, raises=SystemExit, reason="a file that calls sys.exit(0) ends oversold with a pass"
-)
 def test_a_file_that_exits_is_refused(file):
     """A script without a main guard must not end the command, least of all with the code of a pass."""
     with pytest.raises(UsageError, match="cannot be loaded"):

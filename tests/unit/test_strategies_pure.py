@@ -200,9 +200,6 @@ def test_a_call_that_never_returns_is_given_up():
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
-@pytest.mark.xfail(
-    strict=True, raises=TimeoutError, reason="only Exception is handed on; SystemExit looks like a hang"
-)
 def test_a_call_that_exits_is_not_called_hung():
     """It answered at once, by ending its thread: `no answer within 30 s` would be untrue."""
 

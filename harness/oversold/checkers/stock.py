@@ -87,7 +87,8 @@ def live_holds(evidence: Evidence) -> Steps:
     ends[ordered] = np.maximum(evidence.ledger.t[order[ordered]], history["t_reserved"][ordered])
     got = history["hold"] != HoldEnd.NONE
     one = np.ones(int(got.sum()), np.int64)
-    return Steps.summed(np.concatenate([begins[got], ends[got]]), np.concatenate([one, -one]))
+    until = ends[got] + evidence.notice_ns  # until the platform may be asked to know of it
+    return Steps.summed(np.concatenate([begins[got], until]), np.concatenate([one, -one]))
 
 
 def occupied(evidence: Evidence) -> Steps:

@@ -34,11 +34,13 @@ def witnesses(evidence: Evidence) -> Flags:
     A witness was turned away for good although its amount was free when it asked for the last time and
     stayed free for ever: serving it would have harmed nobody. That is never more than what stayed unsold,
     for every order occupies stock in the end. The bidder asked when the strategy was asked or, where the
-    FULL flag answered, when a lane took the tap.
+    FULL flag answered, when a lane took the tap. Stock that had come back only within `notice_ns` before does
+    not count: no platform hears of it at once.
     """
     history = evidence.history
     asked = np.where(happened(history["t_sent"]), history["t_sent"], history["t_admitted"])
-    free_for_ever = evidence.tranche.capacity_fen - occupied(evidence).greatest_from(asked)
+    free_since = asked - evidence.notice_ns
+    free_for_ever = evidence.tranche.capacity_fen - occupied(evidence).greatest_from(free_since)
     return np.asarray(turned_away(evidence) & (history["amount_fen"] <= free_for_ever))
 
 

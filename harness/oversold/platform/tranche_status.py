@@ -12,9 +12,11 @@ from oversold.plan import Plan
 from oversold.platform.ledger import Connection, LedgerPool
 from oversold.platform.progress import Progress
 
+LISTEN_S = 0.2  # how long closing may take
 CHANGE = """
-WITH changed AS (UPDATE tranches SET status = %(to)s WHERE tranche_id = %(id)s AND status <> %(to)s RETURNING 1)
-INSERT INTO status_log (tranche_id, status) SELECT %(id)s, %(to)s FROM changed
+WITH changed AS (UPDATE tranches SET status = %(to)s WHERE tranche_id = %(id)s AND status <> %(to)s RETURNING 1),
+logged AS (INSERT INTO status_log (tranche_id, status) SELECT %(id)s, %(to)s FROM changed RETURNING 1)
+SELECT pg_notify(%(channel)s, %(to)s) FROM logged
 """
 
 
@@ -37,25 +39,30 @@ class TrancheStatus:
         self._thread.start()
 
     def set(self, *, full: bool) -> None:
-        """Write the mark, log the change and tell all processes; nothing happens when it is set already."""
+        """Write the mark, log the change and tell all processes; nothing happens when it is set already.
+
+        One statement, and this process too hears of it by the notification alone: notifications come in the
+        order of the commits, while two lanes that finish may be overtaken by one another.
+        """
         with self._pool.connection() as connection:
             to = "full" if full else "open"
-            if connection.execute(CHANGE, {"to": to, "id": self._tranche_id}).rowcount == 1:
-                self.full = full
-                connection.execute("SELECT pg_notify(%s, %s)", (self._channel, to))
+            connection.execute(CHANGE, {"to": to, "id": self._tranche_id, "channel": self._channel})
 
     def close(self) -> None:
         """Stop following."""
         self._closing = True
-        self._listener.close()
+        self._thread.join()
 
     def _listen(self) -> None:
-        while not self._closing:
-            try:
-                for notice in self._listener.notifies(timeout=1.0):
+        # The thread that waits on the connection also closes it: closing it under a waiter crashes gevent's loop.
+        try:
+            while not self._closing:
+                for notice in self._listener.notifies(timeout=LISTEN_S):
                     self.full = notice.payload == "full"
-            except (psycopg.Error, OSError):
-                return  # closed, or the server is gone: the bids themselves will tell
+        except (psycopg.Error, OSError):
+            pass  # the server is gone: the bids themselves will tell
+        finally:
+            self._listener.close()
 
 
 class MarkingRules:

@@ -63,7 +63,7 @@ def start(found: Found, guard: Guard, connections: int) -> Endpoint:
         # In a file and not in the arguments, since everybody can read the arguments of a process.
         config.write_text(
             f'bind 127.0.0.1\nport {port}\nrequirepass {password}\nsave ""\nappendonly no\ndaemonize no\n'
-            f"dir {folder}\nmaxclients {connections + 64}\n"
+            f"dir {folder}\nmaxclients {2 * connections + 64}\n"
         )
         config.chmod(0o600)
         pid = guard.spawn([str(found.program), str(config)], log=folder / "redis.log", cwd=folder)

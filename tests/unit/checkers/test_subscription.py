@@ -1,5 +1,7 @@
 """Oversubscription and undersubscription on literal histories."""
 
+from dataclasses import replace
+
 import pytest
 
 from oversold.checkers.subscription import oversubscription, undersubscription
@@ -201,3 +203,12 @@ def test_an_empty_run_is_judged(story):
     """A run without a single tap has sold nothing and wronged nobody."""
     assert undersubscription(story(1000).evidence()).values["raw"] == 1.0
     assert oversubscription(story(1000).evidence()).verdict == "pass"
+
+
+def test_stock_that_came_back_a_moment_ago_proves_nothing_yet(story):
+    """Nobody hears of a release at once: only who was turned away later than the notice time is a witness."""
+    run = story(1000).sold(0, 800, 1, 5).given_back(1, 200, 6, 50)
+    early = replace(run.turned_away(2, 200, at=59).evidence(), notice_ns=10)
+    assert undersubscription(early).values["witnesses"] == 0
+    late = replace(run.turned_away(3, 200, at=60).evidence(), notice_ns=10)
+    assert undersubscription(late).values["witnesses"] == 1
