@@ -36,14 +36,14 @@ class BidSettings(BaseModel):
     )
     late: float = Field(0.15, ge=0, le=1, description="share of the bidders that come late, one by one")
     late_s: float | None = Field(
-        None, ge=0, le=3600, description="they come within this time; default: twice what the lanes need"
+        None, ge=0, le=3600, description="they come within this time; default: 1.75 times what the lanes need"
     )
     patience_s: float = Field(10.0, ge=0, le=3600, description="a bidder told busy goes on tapping this long")
     think_ms: float = Field(200.0, ge=0, le=60_000, description="mean pause between two taps of one bidder")
     steps: int = Field(12, ge=1, le=100, description="steps between reserve and confirm")
     steps_ms: float = Field(24.0, ge=0, le=60_000, description="time that all steps of one bid take together")
     fail_ms: float = Field(
-        200.0, ge=0, le=60_000, description="what a failing step takes besides: most failures are time-outs"
+        150.0, ge=0, le=60_000, description="what a failing step takes besides: most failures are time-outs"
     )
     p: float = Field(
         0.1, ge=0, le=1, description="chance that one of a bid's steps fails, so its hold is released"
@@ -134,7 +134,7 @@ class Plan(BaseModel):
         if self.bids.late_s is not None:
             return self.bids.late_s
         hold_s = (self.bids.steps_ms + self.bids.p * self.bids.fail_ms) / 1e3
-        return max(0.5, 2 * self.users * hold_s / (self.processes * self.lanes))
+        return max(1.5, 1.75 * self.users * hold_s / (self.processes * self.lanes))
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -14,6 +14,7 @@ from oversold.errors import UsageError
 from oversold.model import Tranche
 from oversold.plan import (
     MAX_CAPACITY_FEN,
+    MAX_OFFERED_FEN,
     MAX_USERS,
     BidSettings,
     Plan,
@@ -101,6 +102,7 @@ def test_amounts_are_whole_units(users, capacity_fen, demand, unit, seed):
 @example(10**9, 1000, 1.0)
 def test_the_unit_is_the_largest_round_amount_below_the_mean_bid(capacity_fen, users, demand):
     """1, 2 or 5 times a power of ten; the next larger one would be above the mean. Never less than a fen."""
+    assume(demand * capacity_fen < MAX_OFFERED_FEN)
     chosen = plan(users, {"demand": demand}, capacity_fen=capacity_fen)
     unit, mean = chosen.min_bid_fen, chosen.mean_bid_fen
     leading, zeros = str(unit)[0], str(unit)[1:]

@@ -66,7 +66,7 @@ def undersubscription(evidence: Evidence) -> Finding:
         )
     else:
         detail = (
-            f"{yuan(unsold)} of {yuan(capacity)} stayed unsold, but no bid that was turned away would have fitted."
+            f"{yuan(unsold)} of {yuan(capacity)} stayed unsold, but it was free for none of those who were turned away."
         )
     values = {
         "rate": raw if number else 0.0,

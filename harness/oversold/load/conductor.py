@@ -77,13 +77,20 @@ class Conductor:
         self._gone = True
         t0 = now_ns() + LEAD_NS
         gate = {"t0_ns": t0, "wall_offset_ns": wall_offset_ns(), "workers": self._parked, "pids": self._pids}
-        (self._assignment.raw / "gate.json").write_text(json.dumps(gate))
+        self._write("gate.json", gate)
         first, left = 0, self._assignment.plan.users
         for worker, count in sorted(self._parked.items()):
             share = min(count, left)
             self._send("oversold_go", {"t0": t0, "first": first, "share": share}, worker)
             first += share
             left -= share
+
+    def _write(self, name: str, document: dict[str, Any]) -> None:
+        """Write a file that others wait for: it is there whole or not at all."""
+        path = self._assignment.raw / name
+        draft = path.with_suffix(".draft")
+        draft.write_text(json.dumps(document))
+        draft.replace(path)
 
     def _watch(self) -> None:
         while True:
@@ -106,7 +113,7 @@ class Conductor:
         if not self._ended:
             self._ended = True
             state = {"lost": sorted(self.lost), "reason": self._reason}
-            (self._assignment.raw / "conductor.json").write_text(json.dumps(state))
+            self._write("conductor.json", state)
             gevent.spawn(self._over)
 
 

@@ -71,10 +71,12 @@ def drive(
     # Workers wait for one another at the gate; Locust need not wait for their reports as well.
     env["LOCUST_WAIT_FOR_WORKERS_REPORT_AFTER_RAMP_UP"] = "0"
     pid = guard.spawn(argv, log=log.resolve(), cwd=private, env=env)
+    ending = Ending("interrupted")
     try:
         ending = _follow(assignment, guard, pid, told, needed)
     finally:
-        guard.stop(pid, STOP_GRACE_S)
+        # After a clean end all is written down, and Locust has nothing left to do but to say goodbye.
+        guard.stop(pid, STOP_GRACE_S if ending.reason else 0.0)
     return heard(assignment.raw, ending)
 
 
@@ -98,6 +100,7 @@ def _follow(
     opened: float | None = None
     last_move, last_state = time.monotonic(), (0, 0)
     while True:
+        over = (raw / "conductor.json").exists()
         code = guard.returncode(pid)
         now = time.monotonic()
         states = [history.progress(path) for path in paths]
@@ -105,6 +108,8 @@ def _follow(
         if opened is None and gate.exists():
             opened = last_move = now
         told("parking" if opened is None else "bidding", finished)
+        if over:
+            return Ending()
         if code is not None:
             return (
                 Ending()
