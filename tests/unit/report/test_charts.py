@@ -81,7 +81,7 @@ def words(figure: Figure) -> list[str]:
 
 def shown(figure: Figure) -> list[Text]:
     """Return the text objects that are drawn."""
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
     # Ticks beyond the axes' limits exist as objects, but are not drawn.
     hidden = {
@@ -400,7 +400,8 @@ def test_response_labels_overlap_nowhere(count: int) -> None:
     """Lines that end at the same time still get labels that can be read."""
     figure = charts.response_percentiles([(name, responses(20 + i % 3)) for i, name in enumerate(NAMES[:count])])
     assert clashes(figure) == []
-    assert sum(any(text.startswith(name) for text in words(figure)) for name in NAMES[:count]) == count
+    said = words(figure)
+    assert sum(any(text.startswith(name) for text in said) for name in NAMES[:count]) == count
 
 
 def test_the_response_title_names_the_fastest_and_the_slowest() -> None:
