@@ -182,7 +182,7 @@ def test_program_that_cannot_be_started(guard: Guard, tmp_path: Path) -> None:
 def test_returncode(guard: Guard, tmp_path: Path, eventually: Eventually) -> None:
     """It is None while the program runs, then its exit status, or minus the signal that ended it."""
     waiting, failing = (
-        guard.spawn(["sh", "-c", text], log=tmp_path / "log") for text in ("sleep 600", "echo reason; exit 7")
+        guard.spawn(["sh", "-c", text], log=tmp_path / "log") for text in ("exec sleep 600", "echo reason; exit 7")
     )
     assert eventually(lambda: guard.returncode(failing) is not None, GONE_S)
     assert guard.returncode(failing) == 7

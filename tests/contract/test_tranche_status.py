@@ -56,8 +56,7 @@ def test_processes_follow_each_other(follow: Follow, eventually: Eventually) -> 
     assert not one.full
     assert not other.full
     one.set(full=True)
-    assert one.full
-    assert eventually(lambda: other.full, 1.0)
+    assert eventually(lambda: one.full and other.full, 1.0)
     other.set(full=False)
     assert eventually(lambda: not other.full, 1.0)
     assert eventually(lambda: not one.full, 1.0)

@@ -123,7 +123,7 @@ def told(story, crowd, capacity, flags=(), *, scale=1, smallest=1):
 
 
 @given(crowd=crowds, capacity=capacities)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_witnesses_are_those_that_the_definition_names(story, crowd, capacity):
     """Trying every tick from the last question to the end of the run gives the same witnesses."""
     unsold = capacity - sum(visit.ordered(T_END) for visit in crowd)
@@ -143,7 +143,7 @@ def test_witnesses_are_those_that_the_definition_names(story, crowd, capacity):
 
 
 @given(crowd=crowds, capacity=capacities, flags=flag_changes, smallest=st.integers(1, 4))
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_false_full_time_is_the_sum_over_all_ticks(story, crowd, capacity, flags, smallest):
     """Walking tick by tick, flag, ledger and holds in hand, gives the same spans and rejections."""
     departures = [v.done for v in crowd if v.kind not in ("live", "live_ordered", "unheard")]
@@ -165,7 +165,7 @@ def test_false_full_time_is_the_sum_over_all_ticks(story, crowd, capacity, flags
 
 
 @given(crowd=crowds, capacity=capacities)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_leaks_losses_and_duplicates_are_those_told(story, crowd, capacity):
     """Each kind of visit is found by its own check, and only by it."""
     found = {f.check: f.values for f in audit(told(story, crowd, capacity).evidence())}
@@ -177,7 +177,7 @@ def test_leaks_losses_and_duplicates_are_those_told(story, crowd, capacity):
 
 
 @given(crowd=crowds, capacity=capacities)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_too_much_and_too_little_exclude_each_other(story, crowd, capacity):
     """A run never has an oversubscription and an undersubscription rate at once."""
     over, under, *_ = audit(told(story, crowd, capacity).evidence())
@@ -185,7 +185,7 @@ def test_too_much_and_too_little_exclude_each_other(story, crowd, capacity):
 
 
 @given(crowd=crowds, capacity=capacities, flags=flag_changes, scale=st.integers(2, 1000))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_scaling_all_money_scales_fen_and_nothing_else(story, crowd, capacity, flags, scale):
     """With all amounts multiplied, values in fen are multiplied; rates, counts and verdicts stay."""
     once = audit(told(story, crowd, capacity, flags).evidence(claim=Claim("open", 3)))
@@ -197,7 +197,7 @@ def test_scaling_all_money_scales_fen_and_nothing_else(story, crowd, capacity, f
 
 
 @given(crowd=crowds, capacity=capacities, flags=flag_changes, data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=50, deadline=None)
 def test_the_order_of_rows_does_not_matter(story, crowd, capacity, flags, data):
     """Several workers write one history: any order of its rows, and of the ledger's, is the same run."""
     evidence = told(story, crowd, capacity, flags).evidence()
@@ -223,7 +223,7 @@ calls = st.lists(st.tuples(st.integers(0, 15), st.integers(0, 6), st.integers(0,
 
 
 @given(calls=calls)
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_overlap_is_what_comparing_all_pairs_gives(story, calls):
     """Two calls overlap when each has begun by the other's end; of another worker, if there is one."""
     run = story()

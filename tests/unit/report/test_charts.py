@@ -367,7 +367,7 @@ def test_a_run_without_orders_can_be_drawn(tmp_path: Path) -> None:
     charts.save(charts.subscription_over_time_all([one, LATCHED]), tmp_path / "both")
 
 
-@pytest.mark.parametrize("count", [1, 2, 4, 5, 8, 12])
+@pytest.mark.parametrize("count", [1, *(pytest.param(n, marks=pytest.mark.slow) for n in (2, 4, 8)), 5, 12])
 def test_small_multiples_overlap_nowhere(count: int) -> None:
     """Panels of up to twelve runs, long names and long fates included, keep their texts apart."""
     kinds = [course(), LATCHED, course("none", 9.8), course(LONG, 0.054, full_at_s=0.1, under=0.946)]
@@ -395,7 +395,7 @@ def responses(median_ms: float, count: int = 10_000, spread_of: float = 0.6, see
     return np.random.default_rng(seed).lognormal(np.log(median_ms), spread_of, count)
 
 
-@pytest.mark.parametrize("count", [1, 8, 24])
+@pytest.mark.parametrize("count", [1, pytest.param(8, marks=pytest.mark.slow), 24])
 def test_response_labels_overlap_nowhere(count: int) -> None:
     """Lines that end at the same time still get labels that can be read."""
     figure = charts.response_percentiles([(name, responses(20 + i % 3)) for i, name in enumerate(NAMES[:count])])
