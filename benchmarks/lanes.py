@@ -89,7 +89,22 @@ def redis_benchmark(endpoint: Endpoint, calls: int) -> float | None:
     digest = client.script_load(SCRIPT)
     client.close()
     password, port = re.search(r":(\w+)@[\d.]+:(\d+)", endpoint.url).groups()  # type: ignore[union-attr]
-    words = [program, "-h", "127.0.0.1", "-p", port, "-a", password, "-c", "128", "-n", str(calls), "-r", "1000000", "--csv"]
+    words = [
+        program,
+        "-h",
+        "127.0.0.1",
+        "-p",
+        port,
+        "-a",
+        password,
+        "-c",
+        "128",
+        "-n",
+        str(calls),
+        "-r",
+        "1000000",
+        "--csv",
+    ]
     words += ["evalsha", digest, "2", STOCK, HOLDS, "c-__rand_int__", "1"]
     out = subprocess.run(words, capture_output=True, text=True, check=True, timeout=300).stdout
     return float(out.strip().splitlines()[-1].split('","')[1])

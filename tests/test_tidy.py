@@ -16,7 +16,18 @@ MAX_SCENARIO_LINES = 150
 
 # Imports point downwards: to a room of the same or of a lower number.
 GROUND = ("model", "errors", "clock", "evidence", "history", "plan", "assignment")
-DESK = ("arguments", "runs", "session", "audit", "summary", "comparison", "options", "places", "terminal", "catalogue")
+DESK = (
+    "arguments",
+    "runs",
+    "session",
+    "audit",
+    "summary",
+    "comparison",
+    "options",
+    "places",
+    "terminal",
+    "catalogue",
+)
 FLOOR = {
     **dict.fromkeys(("__init__", *GROUND), 0),
     "stores": 1,

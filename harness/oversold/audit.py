@@ -51,7 +51,10 @@ def read_raw(folder: Path) -> Raw:
         parts.append(_rows(taps, worker, gate["t0_ns"]))
         manifest = folder / f"manifest-{worker}.json"
         if manifest.exists():
-            manifests[worker] = json.loads(manifest.read_text())
+            try:
+                manifests[worker] = json.loads(manifest.read_text())
+            except ValueError:  # killed in mid-write: as good as none
+                continue
             if manifests[worker]["crc32"] != history.checksum(path):
                 damaged.append(f"the history of worker {worker} differs from what it reported")
     taps = np.concatenate(parts) if parts else np.zeros(0, HISTORY)

@@ -233,9 +233,6 @@ def test_stop_is_patient_first(guard: Guard, tmp_path: Path, eventually: Eventua
     assert guard.returncode(stubborn) == -signal.SIGKILL
 
 
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="programs inherit the guard's SIGINT, which it ignores"
-)
 def test_program_can_be_stopped_by_sigint(guard: Guard, tmp_path: Path) -> None:
     """A program that has said nothing of SIGINT ends by it, as it would in a terminal."""
     pid = guard.spawn(["sleep", "600"], log=tmp_path / "log", stop_signal=signal.SIGINT)

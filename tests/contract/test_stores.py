@@ -257,12 +257,6 @@ def test_runs_on_one_given_server_are_kept_apart(
         client.close()
 
 
-@pytest.mark.xfail(
-    # Not strict: the stores are asked side by side, and now and then the refusal comes before the schema.
-    strict=False,
-    raises=AssertionError,
-    reason="the schema is made before the other stores are known to answer",
-)
 def test_given_server_is_left_as_it_was_though_another_is_dead(
     endpoints: Mapping[str, Endpoint], guard: Guard, sql: psycopg.Connection[Any]
 ) -> None:
@@ -340,7 +334,6 @@ def test_host_of_this_machine(store: str, url: str) -> None:
     StoreChoice(urls={store: url})
 
 
-@pytest.mark.xfail(strict=True, reason="only the URL's host part is looked at, and by how it begins")
 @pytest.mark.parametrize(
     ("store", "url"),
     [
@@ -357,7 +350,6 @@ def test_remote_host_in_disguise(store: str, url: str) -> None:
         StoreChoice(urls={store: url})
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="the message shows the whole URL")
 @pytest.mark.parametrize("url", [f"http://:{SECRET}@127.0.0.1", f"redis://:{SECRET}/x@127.0.0.1:6379"])
 def test_unusable_url_with_a_password(url: str) -> None:
     """What is said of a URL that cannot be used does not show its password."""
@@ -366,9 +358,6 @@ def test_unusable_url_with_a_password(url: str) -> None:
     assert SECRET not in str(refusal.value)
 
 
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="a bare host:port is let through, but not understood"
-)
 def test_redis_without_a_scheme(endpoints: Mapping[str, Endpoint]) -> None:
     """Where `host:port` is not refused, it is the address that is asked."""
     with suppress(UsageError):

@@ -287,11 +287,8 @@ every_check = pytest.mark.parametrize("check", PLANTED, ids=lambda check: check.
 
 @every_check
 @pytest.mark.parametrize("name", registry.BID_STRATEGIES)
-def test_alone(request: pytest.FixtureRequest, sell: Sell, name: str, check: Callable[[Offer], None]) -> None:
+def test_alone(sell: Sell, name: str, check: Callable[[Offer], None]) -> None:
     """With one bidder at a time every strategy keeps every promise."""
-    if (name, check) == ("redis-lua", refuses_one_fen_too_much):
-        reason = "the script compares amounts as floating-point numbers"
-        request.applymarker(pytest.mark.xfail(strict=True, raises=AssertionError, reason=reason))
     check(lambda capacity_fen: sell(name, capacity_fen))
 
 
@@ -450,7 +447,6 @@ def test_stock_evicted_in_between(sell: Sell, cache: Any, kind: type[MemcachedCa
     assert sale.claim == Claim("open", None)
 
 
-@pytest.mark.xfail(strict=True, raises=AssertionError, reason="the marker is left though nothing was given back")
 @pytest.mark.parametrize("name", GIVES_UP)
 def test_release_into_evicted_stock(sell: Sell, cache: Any, name: str) -> None:
     """A hold that could not be given back is not said to be given back when asked again."""
@@ -489,13 +485,7 @@ def test_repeated_bid_is_charged_twice(sell: Sell, name: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    [
-        pytest.param(
-            "redis-lua",
-            marks=pytest.mark.xfail(strict=True, raises=AssertionError, reason="confirming forgets the bid"),
-        ),
-        "redis-queue",
-    ],
+    ["redis-lua", "redis-queue"],
 )
 def test_confirmed_bid_is_charged_once(sell: Sell, name: str) -> None:
     """A bid that is sent again after it was confirmed takes nothing more."""
@@ -521,9 +511,6 @@ def test_queue_that_nobody_serves(open_sale: Sell, monkeypatch: pytest.MonkeyPat
     assert sale.claim.remaining_fen == 100
 
 
-@pytest.mark.xfail(
-    strict=True, raises=AssertionError, reason="answers are addressed to the bid, not to the request"
-)
 def test_queue_answers_the_latest_request(open_sale: Sell, monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer that came too late is not taken for the answer to a later request of the same bid."""
     sale = open_sale("redis-queue", 1000)

@@ -1,4 +1,4 @@
-"""Run the installed command as a user would: in a subprocess, from an empty folder, reading its JSON and exit code."""
+"""Run the installed command as a user would: in a subprocess, from an empty folder."""
 
 from __future__ import annotations
 

@@ -23,7 +23,9 @@ def measure(oversold: Call, strategy: str, users: int, arrival_s: float, rtt: st
     """Run a burst whose bidders arrive evenly over `arrival_s`, with nothing in the pipeline unless said."""
     fixed = {"late": 0, "arrival_s": arrival_s, "steps_ms": 0, "fail_ms": 0, "p": 0, **settings}
     words = [word for name, value in fixed.items() for word in ("--set", f"{name}={value}")]
-    said = oversold("run", "bid-burst", "-s", strategy, "-u", str(users), "--rtt", rtt, "--no-canary", "--json", *words)
+    said = oversold(
+        "run", "bid-burst", "-s", strategy, "-u", str(users), "--rtt", rtt, "--no-canary", "--json", *words
+    )
     summary = said.json
     assert summary["limits"]["lane_busy"] < 0.8, "the lanes queue: the form does not apply"
     return summary

@@ -65,9 +65,7 @@ def undersubscription(evidence: Evidence) -> Finding:
             f"{counted(number, 'bid')} that would have fitted {verb} turned away for good."
         )
     else:
-        detail = (
-            f"{yuan(unsold)} of {yuan(capacity)} stayed unsold, but it was free for none of those who were turned away."
-        )
+        detail = f"{yuan(unsold)} of {yuan(capacity)} stayed unsold, but were free for none of those turned away."
     values = {
         "rate": raw if number else 0.0,
         "raw": raw,

@@ -6,12 +6,13 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from oversold import history
 from oversold.assignment import Assignment
+from oversold.plan import Plan
 from oversold.stores.endpoint import free_port
 from oversold.stores.guard import Guard
 
@@ -116,21 +117,36 @@ def _follow(
                 if finished >= plan.users
                 else Ending(f"the load generator ended early (exit code {code})")
             )
-        for other, name in needed.items():
-            if guard.returncode(other) is not None:
-                return Ending(f"{name} has ended")
-        if sum(state.hung for state in states):
-            return Ending(f"a strategy call took longer than {plan.bids.hang_s:g} s", hung=True)
         moved = (finished, sum(state.rows for state in states))
         if moved != last_state:
             last_state, last_move = moved, now
-        if opened is None and now > start_by:
-            return Ending(f"the bidders were not at the gate within {start_by - now + START_S:.0f} s")
-        if opened is not None and finished < plan.users:
-            if now - opened > plan.bids.limit_s:
-                return Ending(f"the burst was not over after limit_s={plan.bids.limit_s:g} s")
-            # A lane that spins without yielding cannot be interrupted from inside its process.
-            still = now - last_move - max(plan.bids.arrival_s, plan.bids.patience_s)
-            if still > 2 * plan.bids.hang_s:
-                return Ending(f"nothing has moved for {still:.0f} s", hung=True)
+        ending = _broken(plan, guard, needed, states)
+        if ending is None and opened is None and now > start_by:
+            ending = Ending("the bidders did not come to the gate in time")
+        if ending is None and opened is not None and finished < plan.users:
+            ending = _overdue(plan, now - opened, now - last_move)
+        if ending is not None:
+            return ending
         time.sleep(POLL_S)
+
+
+def _broken(
+    plan: Plan, guard: Guard, needed: Mapping[int, str], states: Sequence[history.Progress]
+) -> Ending | None:
+    for pid, name in needed.items():
+        if guard.returncode(pid) is not None:
+            return Ending(f"{name} has ended")
+    if any(state.hung for state in states):
+        return Ending(f"a strategy call took longer than {plan.bids.hang_s:g} s", hung=True)
+    return None
+
+
+def _overdue(plan: Plan, since_opening_s: float, since_move_s: float) -> Ending | None:
+    if since_opening_s > plan.bids.limit_s:
+        return Ending(f"the burst was not over after limit_s={plan.bids.limit_s:g} s")
+    # A lane that spins without yielding cannot be interrupted from inside its process. Bidders who think or have
+    # not come yet are no hang.
+    still_s = since_move_s - max(plan.bids.arrival_s + plan.late_s, plan.bids.patience_s)
+    if still_s > 2 * plan.bids.hang_s:
+        return Ending(f"nothing has moved for {since_move_s:.0f} s", hung=True)
+    return None

@@ -33,7 +33,7 @@ class TrancheStatus:
         self._tranche_id = tranche_id
         self._channel = f"oversold_{tranche_id.replace('-', '_')}"
         self._listener = listener
-        listener.execute(f"LISTEN {self._channel}", prepare=False)
+        listener.execute(f'LISTEN "{self._channel}"', prepare=False)
         self._closing = False
         self._thread = threading.Thread(target=self._listen, daemon=True)
         self._thread.start()

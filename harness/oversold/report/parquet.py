@@ -16,7 +16,12 @@ from oversold.evidence import HISTORY, NEVER, Claims, HoldEnd, Ledger, Outcome, 
 
 TIMES = ("t_intended", "t_admitted", "t_sent", "t_reserved", "t_done")
 WORDS = {"outcome": Outcome, "hold": HoldEnd, "refused_by": RefusedBy}
-FILES = ("history", "orders", "status_log", "claims")
+COLUMNS = {
+    "history": {f"{name}_s" if name in TIMES else name for name in HISTORY.names or ()},
+    "orders": {"bid", "amount_fen", "t_s", "refused"},
+    "status_log": {"t_s", "full"},
+    "claims": {"t_s", "remaining_fen", "full"},
+}
 
 
 def write(
@@ -66,14 +71,7 @@ def read(folder: Path) -> tuple[npt.NDArray[np.void], Ledger, StatusLog, Claims]
     Raises:
         UsageError: a file is missing, damaged, or not one of ours.
     """
-    try:
-        return _read(folder)
-    except KeyError as error:
-        raise UsageError(f"{folder} holds Parquet files of another kind: {error} is missing") from error
-
-
-def _read(folder: Path) -> tuple[npt.NDArray[np.void], Ledger, StatusLog, Claims]:
-    tables = {name: _load(folder / f"{name}.parquet") for name in FILES}
+    tables = {name: _load(folder / f"{name}.parquet") for name in COLUMNS}
     rows = tables["history"]
     history = np.zeros(len(rows["bid"]), HISTORY)
     for name in HISTORY.names or ():
@@ -111,9 +109,13 @@ def _load(path: Path) -> Mapping[str, Any]:
         with duckdb.connect() as connection:
             # DuckDB takes a path for a pattern: brackets make its special characters plain ones.
             plain = re.sub(r"([*?\[])", r"[\1]", str(path))
-            return connection.execute("SELECT * FROM read_parquet(?)", [plain]).fetchnumpy()
+            table: Mapping[str, Any] = connection.execute("SELECT * FROM read_parquet(?)", [plain]).fetchnumpy()
     except duckdb.Error as error:
         raise UsageError(f"{path} is damaged: {str(error).splitlines()[0]}") from error
+    missing = COLUMNS[path.stem] - set(table)
+    if missing:
+        raise UsageError(f"{path} is a table of something else: it has no {', '.join(sorted(missing))}")
+    return table
 
 
 def _nanoseconds(seconds: Any) -> npt.NDArray[np.int64]:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ipaddress
+import os
+import pwd
 import socket
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -9,11 +12,10 @@ from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from oversold.clock import Clock
-from oversold.errors import UsageError
+from oversold.errors import StoreUnavailableError, UsageError
 from oversold.stores.guard import Guard
 
 Provider = Literal["url", "local", "wheel", "emulated"]
-LOOPBACK = {"127.0.0.1", "localhost", "::1", "[::1]"}
 
 
 @dataclass(frozen=True)
@@ -76,14 +78,39 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def unprivileged(*names: str) -> pwd.struct_passwd | None:
+    """Return the first user of `names` that exists, when we are root, since servers refuse root; else None.
+
+    Raises:
+        StoreUnavailableError: we are root and none of them exists.
+    """
+    if os.geteuid() != 0:
+        return None
+    for user in names:
+        try:
+            return pwd.getpwnam(user)
+        except KeyError:
+            continue
+    raise StoreUnavailableError(
+        f"servers do not run as root, and there is no user {' or '.join(names)}: use another user"
+    )
+
+
 def require_loopback(host: str | None, url_name: str, *, allow_remote: bool) -> None:
     """Refuse to send load to another machine unless the user said so.
 
     Raises:
         UsageError: `host` is not a loopback address and remote stores were not allowed.
     """
-    if not allow_remote and (host or "localhost") not in LOOPBACK and not (host or "").startswith("127."):
+    if not allow_remote and not _is_loopback(host or "localhost"):
         raise UsageError(
             f"{url_name} points at {host}, which is not this machine: load goes to loopback only, "
             "unless you add --allow-remote"
         )
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"  # any other name is whatever a name server says it is

@@ -162,7 +162,7 @@ class _Keeper:
                 cwd=request["cwd"],
                 env=request["env"],
                 start_new_session=True,
-                preexec_fn=_die_with_parent,  # noqa: PLW1509 - the guard has no threads
+                preexec_fn=_in_child,  # noqa: PLW1509 - the guard has no threads
                 **ids,
             )
         self.children[child.pid] = (child, request["signal"])
@@ -192,8 +192,9 @@ def _signal_group(pid: int, number: int) -> None:
         os.killpg(pid, number)
 
 
-def _die_with_parent() -> None:
-    """On Linux a child follows the guard even when the guard itself is killed by SIGKILL."""
+def _in_child() -> None:
+    """Undo what the guard ignores; on Linux the child follows the guard even when that is killed by SIGKILL."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
 

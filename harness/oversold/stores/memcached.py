@@ -19,7 +19,7 @@ from pymemcache.exceptions import MemcacheError
 
 from oversold.clock import Clock
 from oversold.errors import StoreUnavailableError, UsageError
-from oversold.stores.endpoint import Endpoint, Found, free_port
+from oversold.stores.endpoint import Endpoint, Found, free_port, unprivileged
 from oversold.stores.guard import Guard
 
 name = "memcached"
@@ -61,9 +61,16 @@ def start(found: Found, guard: Guard, connections: int) -> Endpoint:
         else:
             argv = [str(found.program), "-l", "127.0.0.1", "-p", str(port), "-U", "0"]
             argv += ["-m", str(MEMORY_MB), "-c", str(connections + 64)]
-            if os.geteuid() == 0:
-                argv += ["-u", "nobody"]
-        pid = guard.spawn(argv, log=log, cwd=folder, env=_environment())
+        # Not by its own -u, which would undo that it dies with the guard.
+        user = unprivileged("memcache", "nobody") if found.provider != "emulated" else None
+        pid = guard.spawn(
+            argv,
+            log=log,
+            cwd=folder,
+            env=_environment(),
+            uid=user.pw_uid if user else None,
+            gid=user.pw_gid if user else None,
+        )
         url = f"memcached://127.0.0.1:{port}"
         deadline = time.monotonic() + START_S
         while guard.returncode(pid) is None and time.monotonic() < deadline:

@@ -21,7 +21,7 @@ from sqlalchemy.pool import StaticPool
 
 from oversold.clock import Clock
 from oversold.errors import StoreUnavailableError
-from oversold.stores.endpoint import Endpoint, Found, free_port
+from oversold.stores.endpoint import Endpoint, Found, free_port, unprivileged
 from oversold.stores.guard import Guard
 
 name = "sql"
@@ -63,7 +63,7 @@ def _version(program: Path) -> str | None:
 def start(found: Found, guard: Guard, connections: int) -> Endpoint:
     """Start a private instance with room for `connections` clients; as root, under another user."""
     folder = guard.folder("oversold-postgres-")
-    user = _unprivileged()
+    user = unprivileged("postgres", "nobody")
     password = secrets.token_hex(16)
     (folder / "password").write_text(password)
     if user:
@@ -139,21 +139,6 @@ def _initdb(found: Found, data: Path, folder: Path, user: pwd.struct_passwd | No
         raise StoreUnavailableError(f"initdb ({argv[0]}) failed: {lines[-1] if lines else 'no output'}")
 
 
-def _unprivileged() -> pwd.struct_passwd | None:
-    """Return the user to run the server as when we are root (PostgreSQL refuses root), else None."""
-    if os.geteuid() != 0:
-        return None
-    for user in ("postgres", "nobody"):
-        try:
-            return pwd.getpwnam(user)
-        except KeyError:
-            continue
-    raise StoreUnavailableError(
-        "PostgreSQL refuses to run as root, and this machine has neither a user postgres nor nobody: "
-        "run as another user"
-    )
-
-
 def _reachable(found: Found, user: pwd.struct_passwd, folder: Path) -> Found:
     """Return a program that `user` may run; root's home hides a wheel's from it, so copy it then."""
     if _may_enter(found.program, user):
@@ -189,6 +174,10 @@ def probe(url: str) -> Endpoint:
     try:
         with psycopg.connect(url, connect_timeout=2) as connection:
             version = connection.info.server_version
+    except psycopg.ProgrammingError as error:  # libpq would show the password that it could not parse
+        raise StoreUnavailableError(
+            "the PostgreSQL URL cannot be read: it must look like postgresql://user:password@host:port/database"
+        ) from error
     except psycopg.Error as error:
         reason = str(error).strip().splitlines()
         raise StoreUnavailableError(

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 from oversold.clock import Clock, SystemClock
 from oversold.errors import StoreUnavailableError, UsageError
@@ -42,15 +42,22 @@ class StoreChoice:
         if self.mode not in {"auto", "local"}:
             raise UsageError(f"--stores {self.mode} is unknown: use auto or local")
         for store, url in self.urls.items():
-            try:
-                parts = urlsplit(url if "://" in url else f"{store}://{url}")
-                parts.port  # noqa: B018 - reading it is what validates it
-            except ValueError as error:
-                raise UsageError(f"the {LABELS[store]} URL {url!r} cannot be read: {error}") from error
-            if parts.scheme not in SCHEMES[store]:
-                wanted = f"{max(SCHEMES[store])}://host:port"
-                raise UsageError(f"the {LABELS[store]} URL {url!r} must look like {wanted}")
-            require_loopback(parts.hostname, f"the {LABELS[store]} URL", allow_remote=self.allow_remote)
+            self._check(store, url)
+
+    def _check(self, store: str, url: str) -> None:
+        """Refuse what cannot be read or leads elsewhere. No message shows the URL: it may hold a password."""
+        wanted = f"the {LABELS[store]} URL must look like {max(SCHEMES[store])}://host:port"
+        try:
+            parts = urlsplit(url if "://" in url or store != "memcached" else f"memcached://{url}")
+            parts.port  # noqa: B018 - reading it is what validates it
+        except ValueError as error:
+            raise UsageError(wanted) from error
+        if parts.scheme not in SCHEMES[store] or ("://" not in url and store != "memcached"):
+            raise UsageError(wanted)
+        # The drivers take other hosts from the query, and several from a list.
+        if "," in parts.netloc or {"host", "hostaddr"} & {name.lower() for name, _ in parse_qsl(parts.query)}:
+            raise UsageError(f"{wanted}, with one host and none in the query")
+        require_loopback(parts.hostname, f"the {LABELS[store]} URL", allow_remote=self.allow_remote)
 
 
 def describe(choice: StoreChoice) -> dict[str, dict[str, Any]]:
@@ -105,9 +112,14 @@ def stores(
             raise StoreUnavailableError(f"no {LABELS[name]} here: install {server.hint}")
         return server.start(found, guard, connections)
 
-    with ThreadPoolExecutor(len(names) or 1) as pool:
-        endpoints = dict(zip(sorted(names), pool.map(one, sorted(names)), strict=True))
+    endpoints: dict[str, Endpoint] = {}
     try:
+        with ThreadPoolExecutor(len(names) or 1) as pool:
+            starting = {name: pool.submit(one, name) for name in sorted(names)}
+        # What came up is noted first, so that it is taken down when another one failed.
+        endpoints |= {name: future.result() for name, future in starting.items() if not future.exception()}
+        for future in starting.values():
+            future.result()
         yield endpoints
     finally:
         for endpoint in endpoints.values():

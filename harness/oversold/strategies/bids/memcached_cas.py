@@ -46,8 +46,12 @@ class MemcachedCas:
 
     def release(self, bid: Bid, hold: Hold) -> bool:
         """`incr` once: `add` succeeds for the first caller only."""
-        if self._cache.add(key(bid.tranche_id, "released", bid.bid_id), "1", expire=EXPIRE_S):
-            return self._cache.incr(key(bid.tranche_id, "left"), bid.amount_fen) is not None
+        marker = key(bid.tranche_id, "released", bid.bid_id)
+        if not self._cache.add(marker, "1", expire=EXPIRE_S):
+            return True
+        if self._cache.incr(key(bid.tranche_id, "left"), bid.amount_fen) is None:
+            self._cache.delete(marker)
+            return False
         return True
 
     def status(self, tranche_id: str) -> Claim:

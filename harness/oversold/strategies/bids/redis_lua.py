@@ -6,18 +6,20 @@ from oversold.model import Bid, Claim, Hold, Tranche
 from oversold.strategies.interface import Context, key
 
 # KEYS: stock, holds. ARGV: bid_id, amount. A bid that already has a hold gets the same answer again.
+# Redis itself does the arithmetic, in 64-bit integers: Lua's numbers lose the last fen above 2^53.
 RESERVE = """
 if redis.call('HEXISTS', KEYS[2], ARGV[1]) == 1 then return 1 end
-local left = tonumber(redis.call('GET', KEYS[1]))
-if not left then return -1 end
-if left < tonumber(ARGV[2]) then return 0 end
-redis.call('DECRBY', KEYS[1], ARGV[2])
+if redis.call('EXISTS', KEYS[1]) == 0 then return -1 end
+if redis.call('DECRBY', KEYS[1], ARGV[2]) < 0 then
+    redis.call('INCRBY', KEYS[1], ARGV[2])
+    return 0
+end
 redis.call('HSET', KEYS[2], ARGV[1], ARGV[2])
 return 1
 """
 RELEASE = """
 local amount = redis.call('HGET', KEYS[2], ARGV[1])
-if not amount then return 0 end
+if not amount or amount == 'confirmed' then return 0 end
 redis.call('HDEL', KEYS[2], ARGV[1])
 redis.call('INCRBY', KEYS[1], amount)
 return 1
@@ -51,8 +53,8 @@ class RedisLua:
         return ANSWERS[self._reserve(keys=keys, args=[bid.bid_id, bid.amount_fen])]
 
     def confirm(self, bid: Bid, hold: Hold) -> bool:
-        """Drop the hold, so that a late release finds nothing to give back."""
-        self._redis.hdel(key(bid.tranche_id, "holds"), bid.bid_id)
+        """Mark the hold: a late release finds nothing to give back, a repeated bid is not charged again."""
+        self._redis.hset(key(bid.tranche_id, "holds"), bid.bid_id, "confirmed")
         return True
 
     def release(self, bid: Bid, hold: Hold) -> bool:

@@ -25,6 +25,7 @@ class RedisQueue:
 
     def __init__(self, context: Context) -> None:
         self._redis = context.redis
+        self._random = context.random
 
     def open(self, tranche: Tranche) -> None:
         """Set the stock to the capacity."""
@@ -49,8 +50,10 @@ class RedisQueue:
         return Claim("open" if left > 0 else "full", left)
 
     def _ask(self, what: str, bid: Bid) -> str | None:
-        answers = key(bid.tranche_id, "answer", what, bid.bid_id)
-        self._redis.rpush(key(bid.tranche_id, "queue"), f"{what} {bid.bid_id} {bid.amount_fen}")
+        # An address for this request alone: a late answer to an earlier one must not be taken for this one's.
+        request = f"{self._random.getrandbits(64):016x}"
+        answers = key(bid.tranche_id, "answer", request)
+        self._redis.rpush(key(bid.tranche_id, "queue"), f"{what} {bid.bid_id} {bid.amount_fen} {request}")
         popped = cast("tuple[bytes, bytes] | None", self._redis.blpop([answers], timeout=ANSWER_WAIT_S))
         return popped[1].decode() if popped else None
 
@@ -63,9 +66,9 @@ class RedisQueue:
         messages = [first[1], *cast("list[bytes]", self._redis.lpop(queue, BATCH - 1) or [])]
         left = int(self._redis.get(stock) or 0)
         requests = [message.decode().split(" ") for message in messages]
-        held = self._held(decided, [bid_id for _, bid_id, _ in requests])
+        held = self._held(decided, [bid_id for _, bid_id, _, _ in requests])
         transaction = self._redis.pipeline(transaction=True)
-        for what, bid_id, amount_text in requests:
+        for what, bid_id, amount_text, request in requests:
             amount = int(amount_text)
             if what == "reserve":
                 fits = held.get(bid_id) == "held" or left >= amount
@@ -80,7 +83,7 @@ class RedisQueue:
                     held[bid_id] = "released"
                     transaction.hset(decided, bid_id, "released")
                 answer = "ok"
-            answers = key(tranche_id, "answer", what, bid_id)
+            answers = key(tranche_id, "answer", request)
             transaction.rpush(answers, answer)
             transaction.expire(answers, ANSWER_KEPT_S)
         transaction.set(stock, left)
