@@ -20,6 +20,7 @@ from oversold.plan import Plan
 
 TIMES = ("t_intended", "t_admitted", "t_sent", "t_reserved", "t_done")
 MIN_OVERLAP = 0.01
+CLOCKS_APART_MS = 20.0
 ARRIVAL_LAG_SHARE = 0.2
 ARRIVAL_LAG_MIN_MS = 250.0
 
@@ -122,6 +123,20 @@ def verdict(findings: Iterable[Finding]) -> tuple[Verdict, list[str]]:
     failed = [f.detail for f in findings if f.verdict == "fail"]
     doubtful = [f.detail for f in findings if f.verdict == "inconclusive"]
     return ("fail" if failed else "inconclusive" if doubtful else "pass"), failed + doubtful
+
+
+def clocks(apart_ns: int) -> Finding:
+    """Orders are dated by the ledger's wall clock, taps by the machine's monotonic one: they must have agreed."""
+    apart_ms = abs(apart_ns) / 1e6
+    if apart_ms > CLOCKS_APART_MS:
+        detail = f"The ledger's clock and this machine's went {apart_ms:,.0f} ms apart: times cannot be compared."
+        return Finding("clocks", "inconclusive", detail, {"apart_ms": apart_ms})
+    return Finding(
+        "clocks",
+        "pass",
+        f"The ledger's clock and this machine's agree to {apart_ms:.1f} ms.",
+        {"apart_ms": apart_ms},
+    )
 
 
 def _complete(seen: Circumstances) -> Finding:

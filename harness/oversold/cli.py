@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -111,12 +112,12 @@ def run(
         names = list(dict.fromkeys([strategy, CANARY] if canary else [strategy]))
         with Session(names, choice, plan, telling) as session:
             folder = places.new_run_folder(out, scenario, plan.seed)
-            summary = run_one(session, plan, folder, with_canary=canary)
+            summary, place = run_one(session, plan, folder, with_canary=canary)
         telling.phase("drawing charts")
         from oversold.report import pages  # matplotlib must not sit in memory during the burst
 
-        pictures = pages.draw_run(folder, summary)
-    pages.print_run(console, summary, folder, pictures)
+        pictures = pages.draw_run(place, summary)
+    pages.print_run(console, summary, place, pictures)
     _finish(summary, json_, run_exit(summary))
 
 
@@ -166,7 +167,7 @@ def compare(
     counts = list(dict.fromkeys(word.strip() for word in users.split(","))) if users else [None]
     typed = _typed(scenario, {**locals(), "users": None})
     plans = [
-        options.plan_of(options.replace(typed, users=count), name) for count in counts for name in names
+        options.plan_of(replace(typed, users=count), name) for count in counts for name in names
     ]  # every cell is validated before anything is started
     loads = [
         comparison.Load(plan.users, plan.seed + turn)
@@ -179,13 +180,13 @@ def compare(
     with terminal.telling() as telling:
         with Session(list(dict.fromkeys([CANARY, *names])), choice, plans[0], telling) as session:
             folder = places.new_run_folder(out, scenario, plans[0].seed)
-            document = comparison.compare(session, plans[: len(names)], loads, folder, lambda summary: None)
+            document = comparison.compare(session, plans[: len(names)], loads, folder)
         telling.phase("drawing charts")
         from oversold.report import pages  # matplotlib must not sit in memory during the burst
 
         pictures = pages.draw_comparison(folder, document)
     pages.print_comparison(console, document, folder, pictures)
-    _finish(document, json_, comparison.comparison_exit(document["runs"]))
+    _finish(document, json_, comparison.comparison_exit(document))
 
 
 @app.command()
@@ -207,7 +208,7 @@ def report(
         else:
             pages.print_run(console, document, folder, pages.draw_run(folder, document))
     codes = [
-        comparison.comparison_exit(document["runs"]) if "runs" in document else comparison.run_exit(document)
+        comparison.comparison_exit(document) if "runs" in document else comparison.run_exit(document)
         for document in documents
     ]
     worst = next((code for code in (Exit.BROKEN, Exit.INCONCLUSIVE) if code in codes), Exit.PASS)
@@ -302,9 +303,15 @@ def _root(
 
 
 def _finish(document: Any, as_json: bool, code: Exit) -> None:
-    if as_json:
-        json.dump(document, sys.stdout, indent=1, ensure_ascii=False)
-        print()
+    from oversold import terminal
+
+    try:
+        if as_json:
+            json.dump(document, sys.stdout, indent=1, ensure_ascii=False)
+            print()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        terminal.discard(sys.stdout)  # the reader (head, less) has gone; the verdict stands
     raise typer.Exit(code)
 
 
@@ -332,7 +339,6 @@ def _command() -> Any:
 def _guarded(call: Callable[[], Any]) -> int:
     try:
         code = call()
-        sys.stdout.flush()
     except OversoldError as error:
         _complain(str(error))
         return int(error.exit_code)
@@ -342,12 +348,13 @@ def _guarded(call: Callable[[], Any]) -> int:
     except (typer.Abort, KeyboardInterrupt):
         _complain("interrupted before there was anything to keep")
         return Exit.INCONCLUSIVE
-    except BrokenPipeError:
-        # The reader (head, less) has gone; Python must not complain about it at exit either.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.PASS
     except OSError as error:
         _complain(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
+        return Exit.USAGE
+    except Exception as error:  # whatever it is, it is no broken promise of a design
+        if os.environ.get("OVERSOLD_DEBUG"):
+            raise
+        _complain(f"a fault of oversold itself: {type(error).__name__}: {error} (OVERSOLD_DEBUG=1 shows where)")
         return Exit.USAGE
     return code if isinstance(code, int) else Exit.PASS
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,15 @@ class Load:
     seed: int
 
 
-def run_one(session: Session, plan: Plan, folder: Path, *, with_canary: bool) -> dict[str, Any]:
-    """Run one strategy, its canary first; the canary's files go to `canary/` below `folder`."""
+def run_one(session: Session, plan: Plan, folder: Path, *, with_canary: bool) -> tuple[dict[str, Any], Path]:
+    """Run one strategy, its canary first; return the summary and the folder with its files.
+
+    The canary's files go to `canary/` below `folder`. Interrupted there, the canary's are all there is: its
+    summary is returned, and proves nothing about the strategy.
+    """
     canary: float | None = None
     if plan.strategy == registry.CANARY:
-        return run(session, plan, folder, None)
+        return run(session, plan, folder, None), folder
     if with_canary:
         below = folder / "canary"
         below.mkdir()
@@ -38,44 +42,48 @@ def run_one(session: Session, plan: Plan, folder: Path, *, with_canary: bool) ->
         summary = run(session, twin, below, None)
         canary = summary["rates"]["oversubscription"]
         if summary.get("interrupted"):
-            return summary
-    return run(session, plan, folder, canary)
+            reasons = [f"The run was interrupted during the canary: {plan.strategy} was not tried."]
+            return {**summary, "verdict": "inconclusive", "reasons": reasons}, below
+    return run(session, plan, folder, canary), folder
 
 
-def compare(
-    session: Session, plans: Sequence[Plan], loads: Sequence[Load], folder: Path, told: Any
-) -> dict[str, Any]:
+def compare(session: Session, plans: Sequence[Plan], loads: Sequence[Load], folder: Path) -> dict[str, Any]:
     """Run every plan under every load; the canary comes first in each load, whether it was asked for or not.
 
-    Returns the document of compare.json (and writes it after each run, so that an interrupted comparison keeps
-    what it has). `told(summary)` hears of every finished run.
+    Returns the document of compare.json. It is written after each run, so that an interrupted comparison keeps
+    what it has; it then says `"interrupted": true`.
     """
     summaries: list[dict[str, Any]] = []
     canaries: dict[Load, dict[str, Any]] = {}
-    asked = [plan.strategy for plan in plans]
-    document: dict[str, Any] = {}
-    for load in loads:
-        rates: float | None = None
-        order = sorted(plans, key=lambda plan: plan.strategy != registry.CANARY)
-        if registry.CANARY not in asked:
-            order = [plans[0].model_copy(update={"strategy": registry.CANARY}), *order]
-        for plan in order:
-            cell = plan.model_copy(update={"users": load.users, "seed": load.seed})
-            below = _new_folder(folder, _folder_name(cell, loads))
-            is_canary = plan.strategy == registry.CANARY
-            summary = run(session, cell, below, rates)
+    interrupted = False
+    for load, plan in _cells(plans, loads):
+        below = _new_folder(folder, _folder_name(plan, loads))
+        before = canaries.get(load)
+        try:
+            summary = run(session, plan, below, before["rates"]["oversubscription"] if before else None)
             summary["folder"] = below.name
-            if is_canary:
-                rates = summary["rates"]["oversubscription"]
+            interrupted = bool(summary.get("interrupted"))
+            if plan.strategy == registry.CANARY:
                 canaries[load] = summary
-            if plan.strategy in asked:
+            if plan.strategy in {each.strategy for each in plans}:
                 summaries.append(summary)
-            told(summary)
-            document = _document(summaries, canaries)
-            (folder / "compare.json").write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
-            if summary.get("interrupted"):
-                return document
+        except KeyboardInterrupt:
+            interrupted = True
+        document = _document(summaries, canaries, interrupted=interrupted)
+        (folder / "compare.json").write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
+        if interrupted:
+            break
     return document
+
+
+def _cells(plans: Sequence[Plan], loads: Sequence[Load]) -> Iterator[tuple[Load, Plan]]:
+    """Yield each plan under each load, the canary first."""
+    order = sorted(plans, key=lambda plan: plan.strategy != registry.CANARY)
+    if order[0].strategy != registry.CANARY:
+        order = [plans[0].model_copy(update={"strategy": registry.CANARY}), *order]
+    for load in loads:
+        for plan in order:
+            yield load, plan.model_copy(update={"users": load.users, "seed": load.seed})
 
 
 def run_exit(summary: Mapping[str, Any]) -> Exit:
@@ -83,14 +91,16 @@ def run_exit(summary: Mapping[str, Any]) -> Exit:
     return EXITS[summary["verdict"]]
 
 
-def comparison_exit(summaries: Sequence[Mapping[str, Any]]) -> Exit:
+def comparison_exit(document: Mapping[str, Any]) -> Exit:
     """Return the worst exit code of the runs. A canary that oversells does its duty and breaks no promise."""
+    summaries = document["runs"]
     codes = [
         run_exit(summary)
         for summary in summaries
         if not (summary["strategy"] == registry.CANARY and summary["rates"]["oversubscription"] > 0)
     ]
-    codes += [Exit.INCONCLUSIVE for summary in summaries if summary.get("interrupted")]
+    if document.get("interrupted") or not summaries:
+        codes.append(Exit.INCONCLUSIVE)
     return next((worst for worst in (Exit.BROKEN, Exit.INCONCLUSIVE) if worst in codes), Exit.PASS)
 
 
@@ -107,11 +117,12 @@ def _folder_name(plan: Plan, loads: Sequence[Load]) -> str:
 
 
 def _document(
-    summaries: Sequence[Mapping[str, Any]], canaries: Mapping[Load, Mapping[str, Any]]
+    summaries: Sequence[Mapping[str, Any]], canaries: Mapping[Load, Mapping[str, Any]], *, interrupted: bool
 ) -> dict[str, Any]:
     rates = [summary["rates"]["oversubscription"] for summary in canaries.values()]
     return {
         "schema": SCHEMA,
+        **({"interrupted": True} if interrupted else {}),
         "runs": list(summaries),
         "canary": {
             "strategy": registry.CANARY,

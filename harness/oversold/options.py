@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -145,15 +145,3 @@ def writable(out: Path) -> None:
         probe.unlink()
     except OSError as error:
         raise UsageError(f"--out {out} cannot be written ({error.strerror}): choose another folder") from error
-
-
-__all__ = [
-    "Typed",
-    "choice_of",
-    "defaults_from_config",
-    "plan_of",
-    "replace",
-    "strategies_of",
-    "whole",
-    "writable",
-]

@@ -12,7 +12,6 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from oversold.errors import UsageError, near
-from oversold.model import Tranche
 
 MAX_USERS = 1_000_000
 MAX_OFFERED_FEN = 10**18
@@ -107,11 +106,6 @@ class Plan(BaseModel):
                 f"all bids together come to {offered:.3g} fen: choose a smaller capacity, demand or bid"
             )
         return self
-
-    @property
-    def tranche(self) -> Tranche:
-        """The tranche before it has an id of its own; `Assignment` gives it one."""
-        return Tranche("", self.capacity_fen)
 
     @property
     def min_bid_fen(self) -> int:

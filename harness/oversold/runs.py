@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
@@ -15,7 +18,7 @@ import psycopg
 
 from oversold import places
 from oversold.assignment import Assignment
-from oversold.audit import Circumstances, Raw, proof, read_raw
+from oversold.audit import Circumstances, Raw, clocks, proof, read_raw
 from oversold.checkers import audit
 from oversold.clock import now_ns
 from oversold.errors import UsageError
@@ -31,6 +34,7 @@ from oversold.summary import summarise
 
 NO_ORDERS = Ledger(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.int64))
 NOTICE_NS = 50_000_000
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 NO_CHANGES = StatusLog(np.zeros(0, np.int64), np.zeros(0, np.bool_))
 
 
@@ -56,7 +60,8 @@ def run(session: Session, plan: Plan, folder: Path, canary: float | None) -> dic
             except KeyboardInterrupt:
                 burst.interrupted = True
                 burst.ending = heard(assignment.raw, Ending("the run was interrupted"))
-    return _audited(session, assignment, burst, folder, canary, started)
+    with _undisturbed():
+        return _audited(session, assignment, burst, folder, canary, started)
 
 
 def attend(session: Session, plan: Plan, folder: Path, orders: TextIO, answers: TextIO) -> dict[str, Any]:
@@ -75,6 +80,23 @@ def attend(session: Session, plan: Plan, folder: Path, orders: TextIO, answers: 
     return _audited(session, assignment, burst, folder, None, started)
 
 
+@contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Put off Ctrl-C and SIGTERM: a burst that is over is not thrown away in the second its audit takes."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    heard: list[int] = []
+    before = {number: signal.signal(number, lambda got, _: heard.append(got)) for number in SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        if heard:
+            signal.raise_signal(heard[0])
+
+
 def _audited(
     session: Session, assignment: Assignment, burst: Burst, folder: Path, canary: float | None, started: float
 ) -> dict[str, Any]:
@@ -90,6 +112,8 @@ def _audited(
         over = next((f.values["rate"] for f in findings if f.check == "oversubscription"), 0.0)
         seen = replace(seen, canary=over)
     findings += proof(seen, raw, int(evidence.bid_amount_fen.sum()))
+    if books and raw.gate_opened:
+        findings.append(clocks(books[2]))
     if books is None:
         findings.append(Finding("ledger", "inconclusive", "The ledger is lost with its PostgreSQL server."))
     summary = summarise(evidence, findings, seen, raw, session.endpoints, time.monotonic() - started)
@@ -107,12 +131,14 @@ def _circumstances(session: Session, plan: Plan, burst: Burst, raw: Raw, canary:
     lost_workers = set(burst.ending.lost_workers)
     if raw.gate_opened and not burst.ending.reason:
         lost_workers |= set(range(plan.processes)) - set(raw.manifests)
+    stopped = any(not manifest["complete"] for manifest in raw.manifests.values())
+    reason = burst.ending.reason or ("the test was stopped before all bidders had left" if stopped else None)
     faults = burst.faults + [row for manifest in raw.manifests.values() for row in manifest["faults"]]
     return Circumstances(
         plan=plan,
         is_canary=plan.strategy == registry.CANARY,
         canary=canary,
-        ended=burst.ending.reason or (None if burst.opened else "the strategy could not be opened"),
+        ended=reason or (None if burst.opened else "the strategy could not be opened"),
         hung=burst.ending.hung or not burst.opened,
         lost_workers=sorted(lost_workers),
         lost_stores=session.lost_stores(),
@@ -125,12 +151,12 @@ def _evidence(
     assignment: Assignment,
     burst: Burst,
     raw: Raw,
-    books: tuple[Ledger, StatusLog] | None,
+    books: tuple[Ledger, StatusLog, int] | None,
     *,
     complete: bool,
 ) -> Evidence:
     sampled = np.array(burst.claims, np.int64).reshape(-1, 3)
-    ledger, status_log = books or (NO_ORDERS, NO_CHANGES)
+    ledger, status_log, _ = books or (NO_ORDERS, NO_CHANGES, 0)
     return Evidence(
         tranche=assignment.tranche,
         min_bid_fen=assignment.plan.min_bid_fen,
@@ -142,14 +168,23 @@ def _evidence(
         final_claim=burst.final_claim,
         t_end=now_ns() - raw.t0_ns if raw.gate_opened else 0,
         complete=complete,
-        notice_ns=NOTICE_NS,
+        notice_ns=_notice_ns(raw),
     )
 
 
-def _read_ledger(session: Session, assignment: Assignment, raw: Raw) -> tuple[Ledger, StatusLog] | None:
+def _notice_ns(raw: Raw) -> int:
+    """Return how long this run's platform may have taken to hear of stock that came back: 50 ms, or what its own
+    processes stood still for. A generator that stalls must not be charged to the design."""
+    stalls = [manifest["loop_lag_ms"]["max"] * 1e6 for manifest in raw.manifests.values()]
+    return max(NOTICE_NS, int(2 * max(stalls, default=0.0)))
+
+
+def _read_ledger(session: Session, assignment: Assignment, raw: Raw) -> tuple[Ledger, StatusLog, int] | None:
+    """Return orders, status changes, and by how many ns the ledger's clock and this machine's went apart."""
     try:
         with session.ledger() as connection:
-            return ledgers.read(connection, assignment.tranche_id, assignment.plan.users, raw.gate_wall_ns)
+            books = ledgers.read(connection, assignment.tranche_id, assignment.plan.users, raw.gate_wall_ns)
+            return *books, ledgers.wall_offset_ns(connection) - (raw.gate_wall_ns - raw.t0_ns)
     except (psycopg.Error, OSError):
         return None
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import IO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
@@ -13,10 +15,10 @@ from oversold.session import Telling
 
 
 @contextmanager
-def telling(quiet: bool = False) -> Iterator[Telling]:
+def telling() -> Iterator[Telling]:
     """Yield callbacks that draw one progress bar; when stderr is no terminal, they say nothing."""
     console = Console(stderr=True)
-    if quiet or not console.is_terminal:
+    if not console.is_terminal:
         yield Telling()
         return
     columns = (
@@ -38,7 +40,20 @@ def telling(quiet: bool = False) -> Iterator[Telling]:
         yield Telling(phase, bids)
 
 
+class _Patient(Console):
+    """A console whose reader may go away (head, less) without ending the command."""
+
+    def on_broken_pipe(self) -> None:
+        """Write the rest to nowhere."""
+        discard(self.file)
+
+
+def discard(stream: IO[str]) -> None:
+    """Send what is still written to a stream nowhere, so that Python does not complain at exit either."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
 def console(*, json_on_stdout: bool) -> Console:
     """Return where tables go: stdout, or stderr when stdout belongs to JSON. Pipes get 100 columns."""
     stream = sys.stderr if json_on_stdout else sys.stdout
-    return Console(file=stream, width=None if stream.isatty() else 100, highlight=False)
+    return _Patient(file=stream, width=None if stream.isatty() else 100, highlight=False)

@@ -49,6 +49,28 @@ def test_ctrl_c_keeps_the_data_and_cleans_up(starting: Start, number: signal.Sig
     assert not any(folder.exists() for folder in folders)
 
 
+def test_ctrl_c_in_the_canary_proves_nothing(starting: Start) -> None:
+    """Interrupted before the strategy was tried: exit 4, and the summary says so."""
+    running = starting("run", "bid-burst", "-s", "redis-lua", "-u", "1000", "--json", *LONG)
+    wait_for(lambda: next(iter(running.run_folder().glob("canary/raw/gate.json")), None), 60)
+    running.process.send_signal(signal.SIGINT)
+    said = running.end()
+    assert said.code == 4, said.err
+    assert "redis-lua was not tried" in said.json["reasons"][0]
+
+
+def test_ctrl_c_in_a_comparison_keeps_what_is_done(starting: Start) -> None:
+    """Interrupted in the second run: exit 4, the first run is in the document and on disk."""
+    running = starting("compare", "bid-burst", "-s", "none,redis-lua", "-u", "300", "--json", *LONG)
+    wait_for(lambda: next(iter(running.run_folder().glob("redis-lua/raw/gate.json")), None), 60)
+    running.process.send_signal(signal.SIGINT)
+    said = running.end()
+    assert said.code == 4, said.err
+    assert said.json["interrupted"] is True
+    assert said.json["runs"][0]["strategy"] == "none"
+    assert (running.run_folder() / "none/history.parquet").exists()
+
+
 def test_sigkill_leaves_no_process_behind(starting: Start) -> None:
     """SIGKILL of the command: the guard notices, and takes servers, load generators and folders away."""
     running = starting(*BURST, *LONG)

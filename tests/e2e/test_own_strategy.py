@@ -41,6 +41,10 @@ class ReleasesNothing(RedisLua):
     def release(self, bid, hold):
         return False
 
+class AlwaysError(RedisLua):
+    def reserve(self, bid):
+        return Hold("error")
+
 class LosesHolds(RedisLua):
     def confirm(self, bid, hold):
         return False
@@ -56,6 +60,8 @@ class LosesHolds(RedisLua):
         ("Spins", "hangs: nothing has moved", ["--set", "hang_s=1", "--set", "patience_s=0"]),
         ("CannotOpen", "raised in open: RuntimeError: no table", []),
         ("ReleasesNothing", "neither", []),
+        ("LosesHolds", "stayed unsold although", []),
+        ("AlwaysError", "stayed unsold although", []),
     ],
 )
 def test_a_faulty_strategy_fails_with_a_finding(

@@ -39,6 +39,19 @@ def test_headless(tmp_path: Path, processes: int) -> None:
     assert "oversubscription" in done.stderr
 
 
+def test_a_run_that_is_stopped_early_proves_nothing(tmp_path: Path) -> None:
+    """Locust's own --run-time ends the burst in the middle: exit 4, and nobody is blamed."""
+    words = ["--headless", "-u", "1000", "-r", "1000", "--strategy", "redis-lua", "--run-time", "3s"]
+    words += ["--set", "steps_ms=2000"]
+    done = subprocess.run(
+        [*LOCUST, *words], cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=90, check=False
+    )
+    summary = json.loads((tmp_path / "reports/bid-burst/latest/summary.json").read_text())
+    assert done.returncode == 4, done.stderr[-3000:]
+    assert summary["verdict"] == "inconclusive"
+    assert any("stopped before all bidders had left" in reason for reason in summary["reasons"])
+
+
 def test_web_ui(tmp_path: Path) -> None:
     """Started from the web page: the statistics show outcomes, the page listens on loopback only."""
     port = free_port()

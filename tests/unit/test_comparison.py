@@ -27,10 +27,15 @@ def test_a_run_exits_with_its_verdict(verdict, code):
     assert run_exit(summary(CANARY, verdict, over=0.2)) is code
 
 
+def of(summaries, **more):
+    """Return a comparison's document of these runs."""
+    return {"runs": summaries, **more}
+
+
 @pytest.mark.parametrize(
     ("verdicts", "code"),
     [
-        ([], Exit.PASS),
+        ([], Exit.INCONCLUSIVE),
         (["pass", "pass"], Exit.PASS),
         (["pass", "inconclusive"], Exit.INCONCLUSIVE),
         (["pass", "inconclusive", "fail"], Exit.BROKEN),
@@ -40,27 +45,26 @@ def test_a_run_exits_with_its_verdict(verdict, code):
 def test_a_comparison_exits_with_the_worst_verdict(verdicts, code):
     """In whatever order the runs came: a broken promise is worse than a doubt."""
     for order in permutations(verdicts):
-        assert comparison_exit([summary(verdict=verdict) for verdict in order]) is code
+        assert comparison_exit(of([summary(verdict=verdict) for verdict in order])) is code
 
 
 def test_a_canary_that_oversells_breaks_no_promise():
     """It does its duty; one that does not oversell leaves the others unproven."""
-    assert comparison_exit([summary(CANARY, "fail", over=0.2), summary()]) is Exit.PASS
-    assert comparison_exit([summary(CANARY, "fail", over=0.2), summary(verdict="fail")]) is Exit.BROKEN
-    assert comparison_exit([summary(CANARY, "inconclusive"), summary()]) is Exit.INCONCLUSIVE
+    assert comparison_exit(of([summary(CANARY, "fail", over=0.2), summary()])) is Exit.PASS
+    assert comparison_exit(of([summary(CANARY, "fail", over=0.2), summary(verdict="fail")])) is Exit.BROKEN
+    assert comparison_exit(of([summary(CANARY, "inconclusive"), summary()])) is Exit.INCONCLUSIVE
 
 
 def test_another_strategy_that_oversells_is_no_canary():
     """Whatever it is called: the excuse is for `none` alone."""
-    assert comparison_exit([summary("check-then-decr", "fail", over=0.2)]) is Exit.BROKEN
+    assert comparison_exit(of([summary("check-then-decr", "fail", over=0.2)])) is Exit.BROKEN
 
 
 def test_an_interrupted_comparison_is_no_pass():
     """What was not run is not proven; what was found broken before stays broken."""
-    cut = summary(verdict="pass", interrupted=True)
-    assert comparison_exit([summary(), cut]) is Exit.INCONCLUSIVE
-    assert comparison_exit([summary(verdict="fail"), cut]) is Exit.BROKEN
-    assert comparison_exit([summary(CANARY, "fail", over=0.2, interrupted=True)]) is Exit.INCONCLUSIVE
+    assert comparison_exit(of([summary()], interrupted=True)) is Exit.INCONCLUSIVE
+    assert comparison_exit(of([summary(verdict="fail")], interrupted=True)) is Exit.BROKEN
+    assert comparison_exit(of([summary(CANARY, "fail", over=0.2)], interrupted=True)) is Exit.INCONCLUSIVE
 
 
 class Runs:
@@ -99,14 +103,13 @@ def plans(*strategies):
 
 def compared(tmp_path, strategies, *loads):
     """Compare without a session, for nothing is run."""
-    told = []
-    return compare(None, plans(*strategies), [Load(*load) for load in loads], tmp_path, told.append), told
+    return compare(None, plans(*strategies), [Load(*load) for load in loads], tmp_path)
 
 
 def test_the_canary_runs_first_in_each_load(runs, tmp_path):
     """Whether it was asked for or not; its rate goes to the runs of the same load."""
     seen = runs().seen
-    document, told = compared(tmp_path, ["a", "b"], (100, 1), (100, 2))
+    document = compared(tmp_path, ["a", "b"], (100, 1), (100, 2))
     assert seen == [
         ("none", 100, 1, None, "none-100-1"),
         ("a", 100, 1, 0.2, "a-100-1"),
@@ -117,13 +120,12 @@ def test_the_canary_runs_first_in_each_load(runs, tmp_path):
     ]
     assert [run["strategy"] for run in document["runs"]] == ["a", "b", "a", "b"]
     assert [run["folder"] for run in document["runs"]] == ["a-100-1", "b-100-1", "a-100-2", "b-100-2"]
-    assert len(told) == 6
 
 
 def test_a_canary_that_was_asked_for_runs_once(runs, tmp_path):
     """First, wherever it stood in the list, and it is among the runs that are shown."""
     seen = runs().seen
-    document, _ = compared(tmp_path, ["a", "none"], (100, 1))
+    document = compared(tmp_path, ["a", "none"], (100, 1))
     assert [row[0] for row in seen] == ["none", "a"]
     assert [run["strategy"] for run in document["runs"]] == ["none", "a"]
 
@@ -131,7 +133,7 @@ def test_a_canary_that_was_asked_for_runs_once(runs, tmp_path):
 def test_the_document_is_written_after_each_run(runs, tmp_path):
     """What is returned is what is on disk, with a canary for each load."""
     runs(over=0.5)
-    document, _ = compared(tmp_path, ["a"], (100, 1), (200, 1))
+    document = compared(tmp_path, ["a"], (100, 1), (200, 1))
     assert json.loads((tmp_path / "compare.json").read_text()) == document
     assert document["schema"] == "oversold/compare/1"
     canary = document["canary"]
@@ -142,7 +144,7 @@ def test_the_document_is_written_after_each_run(runs, tmp_path):
 def test_a_canary_that_never_oversold_is_told(runs, tmp_path):
     """One load without a race is enough for the whole page to say so."""
     runs(over=0.0)
-    document, _ = compared(tmp_path, ["a"], (100, 1))
+    document = compared(tmp_path, ["a"], (100, 1))
     assert document["canary"]["oversold"] is False
 
 
@@ -150,7 +152,7 @@ def test_a_canary_that_never_oversold_is_told(runs, tmp_path):
 def test_an_interrupted_comparison_keeps_what_it_has(at, kept, runs, tmp_path):
     """Nothing is run after it; what is there is on disk."""
     seen = runs(interrupted_at=at).seen
-    document, _ = compared(tmp_path, ["a", "b"], (100, 1), (100, 2))
+    document = compared(tmp_path, ["a", "b"], (100, 1), (100, 2))
     assert len(seen) == at
     assert [run["strategy"] for run in document["runs"]] == kept
     assert json.loads((tmp_path / "compare.json").read_text()) == document
@@ -193,8 +195,11 @@ def test_one_run_without_canary_has_none(runs, tmp_path):
 
 
 def test_an_interrupted_canary_ends_the_run(runs, tmp_path):
-    """Its summary is the run's, marked as interrupted."""
+    """Its summary is all there is: it proves nothing about the strategy, and says so."""
     seen = runs(interrupted_at=1).seen
-    result = run_one(None, plans("a")[0], tmp_path, with_canary=True)
+    result, place = run_one(None, plans("a")[0], tmp_path, with_canary=True)
     assert result["interrupted"]
+    assert run_exit(result) is Exit.INCONCLUSIVE
+    assert "a was not tried" in result["reasons"][0]
+    assert place == tmp_path / "canary"
     assert len(seen) == 1

@@ -179,7 +179,7 @@ def test_an_answer_that_is_no_hold_is_a_fault(nonsense):
     """Even one that looks like `ok`: the bidder has an error, and the run will say what was answered."""
     world = World(reserve=nonsense)
     tap, [fault], error = run(world)
-    assert told(tap) == (Outcome.ERROR, HoldEnd.NONE, RefusedBy.NOBODY, 0)
+    assert told(tap) == (Outcome.ERROR, HoldEnd.NONE, RefusedBy.STRATEGY, 0)
     assert (fault["kind"], fault["phase"], fault["count"]) == ("nonsense", "reserve", 1)
     assert repr(nonsense)[:20] in fault["text"]
     assert world.story == ["reserve"]

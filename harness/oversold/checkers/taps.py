@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from oversold.evidence import NEVER, Evidence, Flags, Ints, Outcome
+from oversold.evidence import NEVER, Evidence, Flags, Ints, Outcome, RefusedBy
 
 
 def happened(t: npt.NDArray[Any]) -> Flags:
@@ -21,11 +21,16 @@ def told_ok(history: npt.NDArray[np.void]) -> tuple[Ints, Ints]:
 
 
 def turned_away(evidence: Evidence) -> Flags:
-    """Tell which taps sent a bidder away for want of stock: final, told sold out or busy, and no order.
+    """Tell which taps sent a bidder away without stock: final, refused, and no order.
 
-    A bidder who leaves because a step failed is not turned away: the stock was offered.
+    Refused is who was told sold out or busy, and who got an error or no answer from the strategy itself: a
+    design that refuses everybody sells nothing, whatever it calls that. A bidder who leaves because a step
+    failed is not turned away: the stock was offered.
     """
     history = evidence.history
     refused = np.isin(history["outcome"], (Outcome.SOLD_OUT, Outcome.BUSY))
+    refused |= np.isin(history["outcome"], (Outcome.ERROR, Outcome.UNKNOWN)) & (
+        history["refused_by"] == RefusedBy.STRATEGY
+    )
     served = np.isin(history["bid"].astype(np.int64), evidence.ledger.bid)
     return np.asarray((history["final"] == 1) & refused & ~served)

@@ -16,6 +16,7 @@ from oversold.clock import now_ns, wall_offset_ns
 
 LEAD_NS = 150_000_000  # from the decision to the opening, so that all workers have heard of it
 WATCH_S = 0.2
+STOP_WAIT_NS = 6_000_000_000
 
 log = logging.getLogger("oversold")
 
@@ -69,9 +70,17 @@ class Conductor:
         self._end()
 
     def stop(self) -> None:
-        """Forget about the burst."""
+        """End the burst. When it is not over yet, tell the workers and wait until all is written down."""
+        if not self._ended:
+            self._reason = self._reason or "the test was stopped before all bidders had left"
+            self._ended = True  # whatever the workers say now, the burst is not over by itself
+            for worker in self._parked:
+                self._send("oversold_stop", {}, worker)
+            deadline = now_ns() + STOP_WAIT_NS
+            while not set(self._parked) <= self._done | self.lost and now_ns() < deadline:
+                gevent.sleep(WATCH_S / 4)
+            self._write_state()
         self._watcher.kill(block=False)
-        self._end()
 
     def _open(self) -> None:
         self._gone = True
@@ -112,9 +121,11 @@ class Conductor:
     def _end(self) -> None:
         if not self._ended:
             self._ended = True
-            state = {"lost": sorted(self.lost), "reason": self._reason}
-            self._write("conductor.json", state)
+            self._write_state()
             gevent.spawn(self._over)
+
+    def _write_state(self) -> None:
+        self._write("conductor.json", {"lost": sorted(self.lost), "reason": self._reason})
 
 
 def _alive(pid: int) -> bool:

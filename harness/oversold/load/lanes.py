@@ -73,7 +73,6 @@ class LanePool:
         recorder: gets every tap, before and after.
         size: number of lanes.
         hang_s: a tap that takes longer in its lane is interrupted and left `unknown`.
-        reseed: called in each lane first, with the lane's number.
     """
 
     def __init__(self, target: Target, recorder: HistoryWriter, size: int, hang_s: float) -> None:

@@ -146,7 +146,9 @@ def _overdue(plan: Plan, since_opening_s: float, since_move_s: float) -> Ending 
         return Ending(f"the burst was not over after limit_s={plan.bids.limit_s:g} s")
     # A lane that spins without yielding cannot be interrupted from inside its process. Bidders who think or have
     # not come yet are no hang.
-    still_s = since_move_s - max(plan.bids.arrival_s + plan.late_s, plan.bids.patience_s)
-    if still_s > 2 * plan.bids.hang_s:
+    bids = plan.bids
+    quiet_s = bids.arrival_s + plan.late_s + bids.patience_s
+    quiet_s += (5 * bids.think_ms + 1.5 * (bids.steps_ms + bids.fail_ms)) / 1e3
+    if since_move_s > 2 * bids.hang_s + quiet_s:
         return Ending(f"nothing has moved for {since_move_s:.0f} s", hung=True)
     return None

@@ -54,6 +54,7 @@ class Burst:
         if isinstance(self._runner, WorkerRunner):
             listen("oversold_assignment", lambda environment, msg, **_: self._begin(msg.data["assignment"]))
             listen("oversold_go", lambda environment, msg, **_: self._heard_go(msg.data))
+            listen("oversold_stop", lambda environment, msg, **_: gevent.spawn(self._close_worker))
 
     @property
     def _leads(self) -> bool:
@@ -85,17 +86,22 @@ class Burst:
 
     def stop(self) -> None:
         """A test stops, by itself or by hand: what is unfinished is written down as it is."""
+        if self._conductor is not None:
+            self._conductor.stop()
+        self._close_worker()
+        if self._conductor is not None:
+            self._conductor = None
+            self._audit()
+
+    def _close_worker(self) -> None:
+        """Write down what this process's bidders did; what is unfinished stays unknown."""
         if self._feeder is not None:
             self._feeder.kill(block=False)
             self._feeder = None
         if self._worker is not None:
-            statistics.feed(self._environment, self._worker)
-            self._worker.close(complete=self._worker.finished)
-            self._worker = None
-        if self._leads and self._conductor is not None:
-            conductor, self._conductor = self._conductor, None
-            conductor.stop()
-            self._audit()
+            worker, self._worker = self._worker, None
+            statistics.feed(self._environment, worker)
+            worker.close(complete=worker.finished)
 
     def _begin(self, text: str) -> None:
         try:
@@ -142,8 +148,10 @@ class Burst:
         if isinstance(self._runner, MasterRunner):
             client = next(c for c, index in self._runner.worker_indexes.items() if index == worker)
             self._runner.send_message(kind, data, client_id=client)
-        else:
+        elif kind == "oversold_go":
             self._heard_go(data)
+        else:
+            self._close_worker()
 
     def _heard_parked(self, data: dict[str, Any]) -> None:
         if self._conductor is not None:

@@ -11,7 +11,7 @@ import numpy as np
 import psycopg
 
 from oversold import evidence, plan
-from oversold.clock import Clock
+from oversold.clock import Clock, now_ns
 from oversold.model import Bid, Tranche
 from oversold.stores.endpoint import Endpoint
 from oversold.stores.postgres import connect_raw
@@ -92,6 +92,18 @@ def create(connection: Connection, tranche: Tranche) -> None:
     connection.execute(SCHEMA, prepare=False)
     connection.execute("INSERT INTO tranches VALUES (%s, %s)", (tranche.tranche_id, tranche.capacity_fen))
     connection.execute("INSERT INTO progress VALUES (%s)", (tranche.tranche_id,))
+
+
+def wall_offset_ns(connection: Connection) -> int:
+    """Return what to add to `now_ns` to get this server's wall clock, in ns since the Unix epoch."""
+    best = (1 << 62, 0)
+    for _ in range(5):
+        before = now_ns()
+        row = connection.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint").fetchone()
+        after = now_ns()
+        assert row is not None
+        best = min(best, (after - before, int(row[0]) * 1000 - (before + after) // 2))
+    return best[1]
 
 
 def read(

@@ -127,7 +127,7 @@ class BidPipeline:
         tap.t_reserved = now_ns()
         if not isinstance(hold, Hold) or hold.verdict not in HOLD_VERDICTS:
             self._faults.add("nonsense", "reserve", f"answered {hold!r:.80} instead of a Hold")
-            tap.outcome = Outcome.ERROR
+            tap.outcome, tap.refused_by = Outcome.ERROR, RefusedBy.STRATEGY
         elif hold.verdict == "ok":
             tap.hold = HoldEnd.LIVE
             self._held(tap, bid, hold)

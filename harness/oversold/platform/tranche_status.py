@@ -83,7 +83,7 @@ class MarkingRules:
         """
         if self._when_confirmed:
             # Holds may still come back, so only orders count.
-            if self._capacity_fen - self._progress.confirmed_fen() >= self._min_bid_fen:
+            if self._unconfirmed():
                 return False
             self._status.set(full=True)
             return True
@@ -97,10 +97,13 @@ class MarkingRules:
     def released(self, claim: Any) -> None:
         """After a hold was given back: re-check what is left and reopen, if this platform does that.
 
-        Where only orders count, a tranche marked full is full: no hold can change that.
+        Where only what is confirmed counts, that is asked instead: the hot row counts bids that may yet fail.
         """
-        if self._reopen and not self._when_confirmed and self._has_stock(claim()):
+        if self._reopen and (self._unconfirmed() if self._when_confirmed else self._has_stock(claim())):
             self._status.set(full=False)
+
+    def _unconfirmed(self) -> bool:
+        return self._capacity_fen - self._progress.confirmed_fen() >= self._min_bid_fen
 
     def _has_stock(self, claim: Claim) -> bool:
         if claim.remaining_fen is None:

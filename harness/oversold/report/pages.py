@@ -32,8 +32,9 @@ def load(folder: Path) -> dict[str, Any]:
                 document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             except (OSError, ValueError) as error:
                 raise UsageError(f"{path} cannot be read: {error}") from error
-            if document.get("schema") != schema:
-                raise UsageError(f"{path} has schema {document.get('schema')!r}; this version reads {schema!r}")
+            found = document.get("schema") if isinstance(document, dict) else None
+            if found != schema:
+                raise UsageError(f"{path} has schema {found!r}; this version reads {schema!r}")
             return document
     raise UsageError(f"{folder} holds no run: there is neither summary.json nor compare.json in it")
 

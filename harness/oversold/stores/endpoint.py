@@ -67,6 +67,9 @@ class Server(Protocol):
     def probe(self, url: str) -> Endpoint:
         """Ask a given URL for its version; StoreUnavailableError when it does not answer."""
 
+    def admits(self, endpoint: Endpoint) -> int | None:
+        """Return how many clients a server given by URL admits; None when it does not say."""
+
     def connect(self, endpoint: Endpoint, clock: Clock, rtt_s: float) -> Any:
         """Open one private connection; `rtt_s` of delay goes before every command."""
 

@@ -38,6 +38,7 @@ class Guard:
     """
 
     def __init__(self) -> None:
+        self._asked = 0
         self._lock = threading.Lock()  # servers are started by several threads side by side
         self._process = subprocess.Popen(
             [sys.executable, "-I", "-S", str(Path(__file__))],
@@ -113,14 +114,16 @@ class Guard:
         assert self._process.stdout is not None
         try:
             with self._lock:
-                self._process.stdin.write(json.dumps(request) + "\n")
+                self._asked += 1
+                number = self._asked
+                self._process.stdin.write(json.dumps({**request, "number": number}) + "\n")
                 self._process.stdin.flush()
-                line = self._process.stdout.readline()
+                # A second Ctrl-C may have left the answer to an earlier request in the pipe.
+                answer: dict[str, Any] = {}
+                while answer.get("number") != number:
+                    answer = json.loads(self._process.stdout.readline())
         except (BrokenPipeError, ValueError):
-            line = ""
-        if not line:
-            raise OSError("the guard process that keeps the servers has died")
-        answer: dict[str, Any] = json.loads(line)
+            raise OSError("the guard process that keeps the servers has died") from None
         if "error" in answer:
             raise OSError(answer["error"])
         return answer
@@ -210,12 +213,13 @@ def main() -> None:
     keeper = _Keeper()
     try:
         for line in sys.stdin:
+            request = json.loads(line)
             try:
-                answer = keeper.answer(json.loads(line))
+                answer = keeper.answer(request)
             except Exception as error:  # noqa: BLE001 - every failure is an answer, never the guard's end
                 answer = {"error": f"{error}"}
             try:
-                print(json.dumps(answer), flush=True)
+                print(json.dumps({**answer, "number": request["number"]}), flush=True)
             except BrokenPipeError:
                 break
     finally:

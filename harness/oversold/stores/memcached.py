@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 from pymemcache.client.base import Client
 from pymemcache.exceptions import MemcacheError
 
-from oversold.clock import Clock
+from oversold.clock import Clock, SystemClock
 from oversold.errors import StoreUnavailableError, UsageError
 from oversold.stores.endpoint import Endpoint, Found, free_port, unprivileged
 from oversold.stores.guard import Guard
@@ -134,6 +134,17 @@ def connect(endpoint: Endpoint, clock: Clock, rtt_s: float) -> Client:
     )
     client.version()
     return client
+
+
+def admits(endpoint: Endpoint) -> int | None:
+    """Return how many clients a server given by URL admits; None when it does not say (the emulator)."""
+    client = connect(endpoint, SystemClock(), 0)
+    try:
+        return int(client.stats("settings")[b"maxconns"])
+    except (MemcacheError, KeyError, ValueError):
+        return None
+    finally:
+        client.close()
 
 
 def forget(endpoint: Endpoint, prefix: str) -> None:

@@ -71,7 +71,7 @@ def start(found: Found, guard: Guard, connections: int) -> Endpoint:
         os.chown(folder / "password", user.pw_uid, user.pw_gid)
         found = _reachable(found, user, folder)
     data, log = folder / "data", folder / "postgres.log"
-    _initdb(found, data, folder, user)
+    _initdb(found, data, folder, user, guard)
     for _ in range(3):
         port = free_port()
         options = {
@@ -111,32 +111,20 @@ def start(found: Found, guard: Guard, connections: int) -> Endpoint:
     )
 
 
-def _initdb(found: Found, data: Path, folder: Path, user: pwd.struct_passwd | None) -> None:
-    argv = [
-        str(found.program.parent / "initdb"),
-        "-D",
-        str(data),
-        "-U",
-        "postgres",
-        "-E",
-        "UTF8",
-        "--locale=C",
-    ]
+def _initdb(found: Found, data: Path, folder: Path, user: pwd.struct_passwd | None, guard: Guard) -> None:
+    argv = [str(found.program.parent / "initdb"), "-D", str(data), "-U", "postgres", "-E", "UTF8", "--locale=C"]
     # Plain passwords over loopback keep other users of this machine out without scram's cost per connection.
     argv += ["--no-sync", "--auth=password", f"--pwfile={folder / 'password'}"]
-    result = subprocess.run(
-        argv,
-        capture_output=True,
-        text=True,
-        check=False,
-        cwd=folder,
-        user=user.pw_uid if user else None,
-        group=user.pw_gid if user else None,
-        extra_groups=[] if user else None,
+    log = folder / "initdb.log"
+    pid = guard.spawn(
+        argv, log=log, cwd=folder, uid=user.pw_uid if user else None, gid=user.pw_gid if user else None
     )
-    if result.returncode:
-        lines = (result.stderr or result.stdout).strip().splitlines()
-        raise StoreUnavailableError(f"initdb ({argv[0]}) failed: {lines[-1] if lines else 'no output'}")
+    deadline = time.monotonic() + START_S
+    while (code := guard.returncode(pid)) is None and time.monotonic() < deadline:
+        time.sleep(0.01)
+    if code != 0:
+        lines = log.read_text(errors="replace").strip().splitlines()
+        raise StoreUnavailableError(f"initdb ({argv[0]}) failed: {lines[-1] if lines else 'no answer in time'}")
 
 
 def _reachable(found: Found, user: pwd.struct_passwd, folder: Path) -> Found:
@@ -185,6 +173,13 @@ def probe(url: str) -> Endpoint:
             "start it, or leave the URL out"
         ) from error
     return Endpoint(name, url, "url", f"{version // 10000}.{version % 10000}")
+
+
+def admits(endpoint: Endpoint) -> int | None:
+    """Return how many clients a server given by URL admits; None when it does not say."""
+    with psycopg.connect(endpoint.url, connect_timeout=2) as connection:
+        row = connection.execute("SHOW max_connections").fetchone()
+    return int(row[0]) if row else None
 
 
 def connect(endpoint: Endpoint, clock: Clock, rtt_s: float) -> sqlalchemy.Connection:

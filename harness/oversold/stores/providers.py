@@ -10,8 +10,10 @@ from dataclasses import dataclass, field, replace
 from typing import Any, cast
 from urllib.parse import parse_qsl, urlsplit
 
+import psycopg
+
 from oversold.clock import Clock, SystemClock
-from oversold.errors import StoreUnavailableError, UsageError
+from oversold.errors import LimitError, StoreUnavailableError, UsageError
 from oversold.stores import memcached, postgres, redis
 from oversold.stores.endpoint import Endpoint, Server, require_loopback
 from oversold.stores.guard import Guard
@@ -106,6 +108,12 @@ def stores(
         url = choice.urls.get(name) if choice.mode == "auto" else None
         if url:
             endpoint = server.probe(url)
+            limit = server.admits(endpoint)
+            if limit is not None and limit < connections:
+                raise LimitError(
+                    f"this load needs {connections} connections to a server, but the {LABELS[name]} of the URL "
+                    f"admits {limit}: use fewer --lanes or --processes, or raise its limit"
+                )
             return _own_schema(endpoint) if name == "sql" else endpoint
         found = server.find()
         if found is None:
@@ -130,8 +138,14 @@ def stores(
 def _own_schema(endpoint: Endpoint) -> Endpoint:
     """Give the run a schema of its own on a PostgreSQL server that is not ours."""
     schema = f"oversold_{secrets.token_hex(6)}"
-    with postgres.connect_raw(endpoint, SystemClock(), 0, autocommit=True) as connection:
-        connection.execute(f'CREATE SCHEMA "{schema}"')
+    try:
+        with postgres.connect_raw(endpoint, SystemClock(), 0, autocommit=True) as connection:
+            connection.execute(f'CREATE SCHEMA "{schema}"')
+    except psycopg.Error as error:
+        raise StoreUnavailableError(
+            f"the PostgreSQL user of the URL cannot make a schema for the run ({str(error).splitlines()[0]}): "
+            "let it, or leave the URL out"
+        ) from error
     return replace(endpoint, settings={**endpoint.settings, "search_path": schema})
 
 

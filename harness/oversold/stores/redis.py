@@ -133,6 +133,17 @@ def connect(endpoint: Endpoint, clock: Clock, rtt_s: float) -> redis.Redis:
     return client
 
 
+def admits(endpoint: Endpoint) -> int | None:
+    """Return how many clients a server given by URL admits; None when it does not say (many forbid CONFIG)."""
+    client = connect(endpoint, SystemClock(), 0)
+    try:
+        return int(str(client.config_get("maxclients")["maxclients"]))
+    except (redis.RedisError, KeyError):
+        return None
+    finally:
+        client.close()
+
+
 def forget(endpoint: Endpoint, prefix: str) -> None:
     """Delete a run's keys from a server that was given by URL and goes on living."""
     client = connect(endpoint, SystemClock(), 0)
