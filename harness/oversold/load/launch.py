@@ -87,7 +87,7 @@ def heard(raw: Path, ending: Ending) -> Ending:
     if conductor.exists():
         state = json.loads(conductor.read_text())
         ending.lost_workers = state["lost"]
-        ending.reason = state["reason"] or ending.reason
+        ending.reason = ending.reason or state["reason"]
     return ending
 
 
