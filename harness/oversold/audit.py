@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from oversold import history
 from oversold.checkers import measures
+from oversold.checkers.judging import percent
 from oversold.errors import HarnessError
 from oversold.evidence import HISTORY, NEVER, TAP
 from oversold.model import Finding, Verdict
@@ -183,7 +184,7 @@ def _canary(seen: Circumstances) -> Finding:
         who = "This canary" if seen.is_canary else "The canary (strategy none)"
         detail = f"{who} did not oversell under this load, so the load proves nothing: raise users or lanes."
         return Finding("canary", "inconclusive", detail, {"oversubscription": 0.0})
-    detail = f"Without a lock this load oversells by {seen.canary:.2%}."
+    detail = f"Without a lock this load oversells by {percent(seen.canary)}."
     return Finding("canary", "pass", detail, {"oversubscription": seen.canary})
 
 
@@ -198,7 +199,7 @@ def _demand(plan: Plan, offered_fen: int) -> Finding:
 def _overlap(raw: Raw) -> Finding:
     share = measures.overlap(raw.taps)
     if share < MIN_OVERLAP:
-        detail = f"Only {share:.2%} of the store calls met another process's call: there was no race to lose."
+        detail = f"Only {percent(share)} of the store calls met another process's call: there was no race to lose."
         return Finding("overlap", "inconclusive", detail, {"overlap": share})
     return Finding("overlap", "pass", f"{share:.0%} of the store calls met another one.", {"overlap": share})
 

@@ -40,7 +40,7 @@ from oversold.errors import Exit, OversoldError
 
 app = typer.Typer(
     name="oversold",
-    help="Find out whether a design oversells, undersells or pays twice, before customers do.",
+    help="Find out whether a design oversells or undersells, before customers do.",
     epilog="Exit codes: 0 pass; 1 a promise was broken; 2 bad input or harness error; 3 a threshold was missed; "
     "4 inconclusive, the run proves nothing.",
     no_args_is_help=True,

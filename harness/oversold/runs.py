@@ -194,6 +194,6 @@ def _teller(session: Session, plan: Plan) -> Callable[[str, int], None]:
         if phase == "parking":
             session.telling.phase(f"{plan.strategy}: {plan.users:,} bidders go to the gate")
         else:
-            session.telling.bids(finished, plan.users)
+            session.telling.bids(f"{plan.strategy}: bidding", finished, plan.users)
 
     return told

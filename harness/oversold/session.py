@@ -42,7 +42,7 @@ class Telling:
     """How a run tells people where it is. The defaults say nothing."""
 
     phase: Callable[[str], None] = lambda text: None
-    bids: Callable[[int, int], None] = lambda finished, total: None
+    bids: Callable[[str, int, int], None] = lambda text, finished, total: None
 
 
 @dataclass

@@ -10,11 +10,12 @@ from importlib.metadata import version
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from oversold import __version__
 from oversold.audit import Circumstances, Raw, verdict
 from oversold.checkers import measures
-from oversold.evidence import Evidence
+from oversold.evidence import NEVER, Evidence
 from oversold.model import Finding
 from oversold.plan import Plan
 from oversold.stores.endpoint import Endpoint
@@ -83,7 +84,7 @@ def summarise(
             {"check": f.check, "verdict": f.verdict, "detail": f.detail, "values": dict(f.values)}
             for f in findings
         ],
-        "limits": _limits(raw, busy),
+        "limits": _limits(raw, busy, _waits_ms(evidence.history)),
         "settings": plan.bids.model_dump(mode="json"),
         "stores": {name: endpoint.public() for name, endpoint in sorted(endpoints.items())},
         "environment": environment(),
@@ -122,7 +123,16 @@ def command(plan: Plan) -> str:
     return shlex.join(words)
 
 
-def _limits(raw: Raw, lane_busy: float) -> dict[str, Any]:
+def _waits_ms(history: npt.NDArray[np.void]) -> tuple[float, float]:
+    """Return the medians of what a first tap waited for a lane and of what it then took there, in ms."""
+    first = history[(history["attempt"] == 1) & (history["t_done"] != NEVER)]
+    if not len(first):
+        return 0.0, 0.0
+    wait = np.median(first["t_admitted"] - first["t_intended"])
+    return float(wait) / 1e6, float(np.median(first["t_done"] - first["t_admitted"])) / 1e6
+
+
+def _limits(raw: Raw, lane_busy: float, waits: tuple[float, float]) -> dict[str, Any]:
     """Return what set the pace of the run, in numbers and in one sentence."""
     manifests = list(raw.manifests.values())
     cpu = max((m["cpu_s"] / m["wall_s"] for m in manifests if m["wall_s"] > 0), default=0.0)
@@ -131,8 +141,11 @@ def _limits(raw: Raw, lane_busy: float) -> dict[str, Any]:
     causes = []
     if cpu >= WORKER_BUSY:
         causes.append(f"the load generator's CPU ({cpu:.0%} of a core in the busiest process)")
+    wait_ms, service_ms = waits
     if lane_busy >= LANES_BUSY:
         causes.append(f"the lanes ({lane_busy:.0%} busy)")
+    elif wait_ms > service_ms:
+        causes.append(f"the lanes (half of the bids waited {wait_ms:,.0f} ms or more for one)")
     return {
         "limited_by": " and ".join(causes) or "the bidders' own arrival and think times",
         "worker_cpu": round(cpu, 3),

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import IO
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from oversold.session import Telling
 
@@ -25,17 +25,21 @@ def telling() -> Iterator[Telling]:
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(),
-        MofNCompleteColumn(),
+        TextColumn("{task.fields[count]}"),
         TimeElapsedColumn(),
     )
     with Progress(*columns, console=console, transient=True) as progress:
-        task = progress.add_task("", total=None)
+        task = progress.add_task("", total=None, count="")
 
         def phase(text: str) -> None:
-            progress.update(task, description=text, total=None, completed=0)
+            if progress.tasks[0].description != text:
+                progress.reset(task, description=text, total=None, count="")
 
-        def bids(finished: int, total: int) -> None:
-            progress.update(task, description="bidding", total=total, completed=finished)
+        def bids(text: str, finished: int, total: int) -> None:
+            if progress.tasks[0].description != text:
+                progress.reset(task, description=text, total=total)
+            # One below the end: a finished task stops its spinner and clock.
+            progress.update(task, completed=min(finished, total - 0.001), count=f"{finished:,}/{total:,}")
 
         yield Telling(phase, bids)
 

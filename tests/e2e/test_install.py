@@ -47,5 +47,5 @@ def test_the_wheel_works_from_an_empty_folder(tmp_path: Path) -> None:
     assert place.startswith(str(site))
     listed = json.loads(document)
     assert [row["name"] for row in listed["scenarios"]] == ["bid-burst"]
-    assert {row["name"] for row in listed["presets"]} == {"seed", "latched-full"}
+    assert {row["name"] for row in listed["presets"]} == {"seed", "latched-full", "hot-row"}
     assert (site / "oversold/py.typed").exists()

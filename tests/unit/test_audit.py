@@ -90,7 +90,7 @@ PLANTED = [
     ("canary", "inconclusive", {"seen": circumstances(canary=0.0, is_canary=True)}, "This canary"),
     ("demand", "inconclusive", {"offered_fen": 1000}, "1.00 of the capacity"),
     ("demand", "inconclusive", {"offered_fen": 10}, "0.01 of the capacity"),
-    ("overlap", "inconclusive", {"left": raw(calls((0, 10), (20, 30)))}, "0.00%"),
+    ("overlap", "inconclusive", {"left": raw(calls((0, 10), (20, 30)))}, "Only 0 %"),
     ("overlap", "inconclusive", {"left": raw(calls())}, "no race to lose"),
     ("generator", "inconclusive", {"left": raw(manifests={0: manifest(dropped=2), 1: manifest(dropped=5)})}, "7"),
     (

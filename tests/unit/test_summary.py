@@ -168,8 +168,17 @@ def test_what_set_the_pace_is_said(fields, words):
     """By the busiest worker."""
     seen = some_run()
     seen.history["t_done"][:] = seen.history["t_admitted"] + 1_000  # lanes that are hardly used
+    seen.history["t_intended"][:] = seen.history["t_admitted"]  # and that nobody waits for
     limits = summarised(seen, manifests={0: manifest(), 1: manifest(**fields)})["limits"]
     assert limits["limited_by"] == words
+
+
+def test_waiting_for_a_lane_sets_the_pace():
+    """However idle the lanes are on average: most bids waited longer for one than they were served."""
+    seen = some_run()
+    seen.history["t_done"][:] = seen.history["t_admitted"] + 1_000
+    seen.history["t_intended"][:] = seen.history["t_admitted"] - 7_000_000
+    assert "the lanes (half of the bids waited 7 ms" in summarised(seen)["limits"]["limited_by"]
 
 
 def test_busy_lanes_set_the_pace():

@@ -39,6 +39,6 @@ def claim_gap(evidence: Evidence) -> Finding:
     else:
         remaining_gap = abs(claim.remaining_fen - unsold)
         values["remaining_gap_fen"] = remaining_gap
-        books = f"the strategy claims {yuan(claim.remaining_fen)} left and {yuan(unsold)} is"
+        books = f"the strategy claims {yuan(claim.remaining_fen)} left, by the ledger it is {yuan(unsold)}"
     broken = ok_gap > 0 or remaining_gap > 0
     return judge("claim_gap", evidence, broken=broken, detail=f"{receipts}; {books}.", values=values)

@@ -99,9 +99,11 @@ class Burst:
             self._feeder.kill(block=False)
             self._feeder = None
         if self._worker is not None:
-            worker, self._worker = self._worker, None
-            statistics.feed(self._environment, worker)
+            worker = self._worker
+            if not worker.finished:
+                statistics.feed(self._environment, worker)
             worker.close(complete=worker.finished)
+            self._worker = None
 
     def _begin(self, text: str) -> None:
         try:

@@ -71,6 +71,8 @@ class LoadWorker:
         self.lanes = LanePool(self.target, self.recorder, self.plan.lanes, manners.hang_s + own_s)
         self._gate = Event()
         self._over = Event()
+        self._closing = False
+        self._closed = Event()
         self._parked = 0
         self._first = self._share = 0
         self.t0 = 0
@@ -143,15 +145,16 @@ class LoadWorker:
             gevent.spawn(self.close, complete=True)
 
     def close(self, *, complete: bool) -> None:
-        """Stop the lanes, write the manifest, tell the conductor."""
-        if self._reporter is None:
+        """Stop the lanes, write the manifest, tell the conductor. Whoever comes second waits for the first."""
+        if self._closing:
+            self._closed.wait()
             return
+        self._closing = True
         cpu_s = time.process_time() - self._cpu_at_go
         wall_s = (now_ns() - self.t0) / 1e9 if self.t0 else 0.0
         for greenlet in (self._reporter, self._monitor):
             if greenlet is not None:
                 greenlet.kill(block=False)
-        self._reporter = None
         self.lanes.close()
         self.target.close()
         gc.unfreeze()
@@ -180,6 +183,7 @@ class LoadWorker:
         draft.write_text(json.dumps(manifest))
         draft.replace(path)  # a worker killed in mid-write has no manifest, rather than half of one
         self._say("oversold_done", {"worker": self.number})
+        self._closed.set()
 
     def _report_parked(self) -> None:
         told = -1

@@ -137,7 +137,7 @@ def reasons(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
             if finding["verdict"] != "pass"
         ]
         name = f"{run['strategy']} ({_users(run)})" if differ else run["strategy"]
-        why = "; ".join(" ".join(str(w).split()) for w in whys) or "the run recorded no reason"
+        why = _sentences([" ".join(str(w).split()) for w in whys]) or "the run recorded no reason"
         lines.append(f"{name}: {run['verdict']}: {why}")
     return lines
 
@@ -209,3 +209,8 @@ def _rate(per_s: float | None) -> str:
 def _number(value: Any) -> float | None:
     """Return a number, or None for what is missing, null or NaN."""
     return None if value is None or math.isnan(value) else float(value)
+
+
+def _sentences(parts: Sequence[str]) -> str:
+    """Join what may be sentences or mere phrases."""
+    return " ".join(part if part.endswith(".") or part is parts[-1] else f"{part};" for part in parts)
