@@ -41,7 +41,7 @@ def test_headless(tmp_path: Path, processes: int) -> None:
 
 def test_a_run_that_is_stopped_early_proves_nothing(tmp_path: Path) -> None:
     """Locust's own --run-time ends the burst in the middle: exit 4, and nobody is blamed."""
-    words = ["--headless", "-u", "1000", "-r", "1000", "--strategy", "redis-lua", "--run-time", "3s"]
+    words = ["--headless", "-u", "1000", "-r", "1000", "--strategy", "redis-lua", "--run-time", "8s"]
     words += ["--set", "steps_ms=2000"]
     done = subprocess.run(
         [*LOCUST, *words], cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=90, check=False
@@ -50,6 +50,15 @@ def test_a_run_that_is_stopped_early_proves_nothing(tmp_path: Path) -> None:
     assert done.returncode == 4, done.stderr[-3000:]
     assert summary["verdict"] == "inconclusive"
     assert any("stopped before all bidders had left" in reason for reason in summary["reasons"])
+
+
+def test_a_run_that_never_began_proves_nothing(tmp_path: Path) -> None:
+    """Ended before the stores were up: no summary, and exit 4, not 0."""
+    words = ["--headless", "-u", "1000", "-r", "1000", "--run-time", "1s", "--set", "steps_ms=2000"]
+    done = subprocess.run(
+        [*LOCUST, *words], cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=90, check=False
+    )
+    assert done.returncode == 4, done.stderr[-3000:]
 
 
 def test_web_ui(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from locust.env import Environment
 from locust.runners import STATE_MISSING, LocalRunner, MasterRunner, WorkerRunner
 
 from oversold.assignment import Assignment
+from oversold.errors import Exit
 from oversold.load import statistics
 from oversold.load.attendant import Attendant
 from oversold.load.conductor import Conductor
@@ -57,12 +58,13 @@ class Burst:
             listen("oversold_stop", lambda environment, msg, **_: gevent.spawn(self._close_worker))
 
     @property
-    def _leads(self) -> bool:
+    def leads(self) -> bool:
+        """Whether this process keeps the burst: Locust's master, or the only process."""
         return isinstance(self._runner, MasterRunner | LocalRunner)
 
     def start(self) -> None:
         """A test starts: the leader gets the assignment and passes it on, before the first bidder spawns."""
-        if not self._leads:
+        if not self.leads:
             return
         path = os.environ.get(ASSIGNMENT)
         if path:
@@ -214,5 +216,7 @@ def attach(scenario: str, target: Callable[[Assignment, int], Target] = Platform
         # Not earlier: Locust must not take a user's own locust.conf for this run's.
         os.chdir(os.environ.get(HOME, "."))
         burst = Burst(scenario, environment, target)
+        if burst.leads:
+            environment.process_exit_code = int(Exit.INCONCLUSIVE)  # until a burst was audited
         environment.events.test_start.add_listener(lambda **_: burst.start())
         environment.events.test_stop.add_listener(lambda **_: burst.stop())
