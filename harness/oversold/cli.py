@@ -211,8 +211,7 @@ def report(
         comparison.comparison_exit(document) if "runs" in document else comparison.run_exit(document)
         for document in documents
     ]
-    worst = next((code for code in (Exit.BROKEN, Exit.INCONCLUSIVE) if code in codes), Exit.PASS)
-    _finish(documents[0] if len(documents) == 1 else {"reports": documents}, json_, worst)
+    _finish(documents[0] if len(documents) == 1 else {"reports": documents}, json_, comparison.worst(codes))
 
 
 @app.command(name="list")

@@ -101,7 +101,12 @@ def comparison_exit(document: Mapping[str, Any]) -> Exit:
     ]
     if document.get("interrupted") or not summaries:
         codes.append(Exit.INCONCLUSIVE)
-    return next((worst for worst in (Exit.BROKEN, Exit.INCONCLUSIVE) if worst in codes), Exit.PASS)
+    return worst(codes)
+
+
+def worst(codes: Sequence[Exit]) -> Exit:
+    """Return the worst of several exit codes: a broken promise, then a doubt."""
+    return next((code for code in (Exit.BROKEN, Exit.INCONCLUSIVE) if code in codes), Exit.PASS)
 
 
 def _new_folder(folder: Path, name: str) -> Path:

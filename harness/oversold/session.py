@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import resource
 import secrets
 import sys
@@ -25,7 +24,7 @@ from oversold.plan import Plan
 from oversold.platform import ledger as ledgers
 from oversold.stores import postgres
 from oversold.stores.endpoint import Endpoint
-from oversold.stores.guard import Guard
+from oversold.stores.guard import Guard, package_environment
 from oversold.stores.providers import LABELS, SERVERS, StoreChoice, stores
 from oversold.strategies import registry
 from oversold.strategies.calling import within
@@ -166,13 +165,8 @@ class Session:
         path = self.private / f"{assignment.tranche_id}-consumer.json"
         path.write_text(assignment.to_json())
         path.chmod(0o600)
-        package = str(Path(__file__).parents[1])
-        env = {
-            **os.environ,
-            "PYTHONPATH": os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")])),
-        }
         argv = [sys.executable, "-m", "oversold.platform.consumer", str(path)]
-        return self.guard.spawn(argv, log=assignment.raw.parent / "consumer.log", env=env)
+        return self.guard.spawn(argv, log=assignment.raw.parent / "consumer.log", env=package_environment())
 
     def ledger(self) -> psycopg.Connection[tuple[Any, ...]]:
         """Open a connection to the ledger's server."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +13,7 @@ from oversold import history
 from oversold.assignment import Assignment
 from oversold.plan import Plan
 from oversold.stores.endpoint import free_port
-from oversold.stores.guard import Guard
+from oversold.stores.guard import Guard, package_environment
 
 POLL_S = 0.05
 START_S = 90.0  # to import Locust, fork, connect the lanes; bidders come on top
@@ -64,11 +63,9 @@ def drive(
     if plan.processes > 1:
         argv += ["--processes", str(plan.processes), "--master-bind-host", "127.0.0.1"]
         argv += ["--master-bind-port", port, "--master-host", "127.0.0.1", "--master-port", port]
-    package = str(Path(__file__).parents[2])
-    env = {name: value for name, value in os.environ.items() if not name.startswith("LOCUST_")}
+    env = {name: value for name, value in package_environment().items() if not name.startswith("LOCUST_")}
     env["OVERSOLD_ASSIGNMENT"] = str(path)
     env["OVERSOLD_HOME"] = str(Path.cwd())
-    env["PYTHONPATH"] = os.pathsep.join(filter(None, [package, os.environ.get("PYTHONPATH")]))
     # Workers wait for one another at the gate; Locust need not wait for their reports as well.
     env["LOCUST_WAIT_FOR_WORKERS_REPORT_AFTER_RAMP_UP"] = "0"
     pid = guard.spawn(argv, log=log.resolve(), cwd=private, env=env)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import ipaddress
 import os
 import pwd
+import re
 import socket
+import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -72,6 +74,16 @@ class Server(Protocol):
 
     def connect(self, endpoint: Endpoint, clock: Clock, rtt_s: float) -> Any:
         """Open one private connection; `rtt_s` of delay goes before every command."""
+
+
+def version_of(program: Path, flag: str, pattern: str) -> str | None:
+    """Ask a program for its version; None when it does not run here or says nothing that `pattern` finds."""
+    try:
+        text = subprocess.run([program, flag], capture_output=True, text=True, timeout=10, check=True).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None
+    match = re.search(pattern, text)
+    return match.group(1) if match else None
 
 
 def free_port() -> int:

@@ -30,6 +30,13 @@ GRACE_S = 3.0
 PR_SET_PDEATHSIG = 1
 
 
+def package_environment() -> dict[str, str]:
+    """Return this process's environment, with this package importable even from a bare checkout."""
+    package_parent = str(Path(__file__).parents[2])
+    paths = filter(None, [package_parent, os.environ.get("PYTHONPATH")])
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+
+
 class Guard:
     """Handle on a guard process. Use as a context manager: leaving it stops everything.
 

