@@ -8,7 +8,8 @@ import pwd
 import re
 import socket
 import subprocess
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -91,6 +92,41 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def started(
+    label: str,
+    found: Found,
+    guard: Guard,
+    launch: Callable[[int], tuple[int, str]],
+    probe: Callable[[str], Endpoint],
+    seconds: float,
+    log: Path,
+) -> tuple[int, str]:
+    """Launch a server on a free port until it answers; return its process id and URL.
+
+    Args:
+        launch: starts the server on a port; returns its process id and URL.
+        probe: raises StoreUnavailableError while the URL does not answer.
+        seconds: how long it may take to answer.
+        log: where the server writes; its last line is the reason told.
+
+    Raises:
+        StoreUnavailableError: three ports were tried in vain.
+    """
+    for _ in range(3):
+        pid, url = launch(free_port())
+        deadline = time.monotonic() + seconds
+        while guard.returncode(pid) is None and time.monotonic() < deadline:
+            try:
+                probe(url)
+            except StoreUnavailableError:
+                time.sleep(0.01)
+                continue
+            return pid, url
+        guard.stop(pid)
+    lines = log.read_text(errors="replace").strip().splitlines()
+    raise StoreUnavailableError(f"{label} ({found.program}) did not start: {lines[-1] if lines else 'no output'}")
 
 
 def unprivileged(*names: str) -> pwd.struct_passwd | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import socket
 import sys
-import time
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,7 +15,7 @@ from pymemcache.exceptions import MemcacheError
 
 from oversold.clock import Clock, SystemClock
 from oversold.errors import StoreUnavailableError, UsageError
-from oversold.stores.endpoint import Endpoint, Found, free_port, unprivileged, version_of
+from oversold.stores.endpoint import Endpoint, Found, started, unprivileged, version_of
 from oversold.stores.guard import Guard, package_environment
 
 name = "memcached"
@@ -41,8 +40,8 @@ def start(found: Found, guard: Guard, connections: int) -> Endpoint:
     """Start a private instance on loopback with room for `connections` clients."""
     folder = guard.folder("oversold-memcached-")
     log = folder / "memcached.log"
-    for _ in range(3):
-        port = free_port()
+
+    def launch(port: int) -> tuple[int, str]:
         if found.provider == "emulated":
             argv = [sys.executable, "-m", "oversold.stores.memcached_emulator", "--port", str(port)]
             argv += ["--memory-mb", str(MEMORY_MB)]
@@ -59,20 +58,10 @@ def start(found: Found, guard: Guard, connections: int) -> Endpoint:
             uid=user.pw_uid if user else None,
             gid=user.pw_gid if user else None,
         )
-        url = f"memcached://127.0.0.1:{port}"
-        deadline = time.monotonic() + START_S
-        while guard.returncode(pid) is None and time.monotonic() < deadline:
-            try:
-                probe(url)
-            except StoreUnavailableError:
-                time.sleep(0.01)
-                continue
-            return Endpoint(name, url, found.provider, found.version, {"memory": f"{MEMORY_MB} MiB"}, pid)
-        guard.stop(pid)
-    lines = log.read_text(errors="replace").strip().splitlines()
-    raise StoreUnavailableError(
-        f"memcached ({found.program}) did not start: {lines[-1] if lines else 'no output'}"
-    )
+        return pid, f"memcached://127.0.0.1:{port}"
+
+    pid, url = started("memcached", found, guard, launch, probe, START_S, log)
+    return Endpoint(name, url, found.provider, found.version, {"memory": f"{MEMORY_MB} MiB"}, pid)
 
 
 def host_port(url: str) -> tuple[str, int]:

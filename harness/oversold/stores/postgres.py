@@ -19,7 +19,7 @@ from sqlalchemy.pool import StaticPool
 
 from oversold.clock import Clock
 from oversold.errors import StoreUnavailableError
-from oversold.stores.endpoint import Endpoint, Found, free_port, unprivileged, version_of
+from oversold.stores.endpoint import Endpoint, Found, started, unprivileged, version_of
 from oversold.stores.guard import Guard
 
 name = "sql"
@@ -59,8 +59,8 @@ def start(found: Found, guard: Guard, connections: int) -> Endpoint:
         found = _reachable(found, user, folder)
     data, log = folder / "data", folder / "postgres.log"
     _initdb(found, data, folder, user, guard)
-    for _ in range(3):
-        port = free_port()
+
+    def launch(port: int) -> tuple[int, str]:
         options = {
             **FAST,
             "listen_addresses": "127.0.0.1",
@@ -82,20 +82,10 @@ def start(found: Found, guard: Guard, connections: int) -> Endpoint:
             gid=user.pw_gid if user else None,
             stop_signal=signal.SIGINT,
         )
-        url = f"postgresql://postgres:{password}@127.0.0.1:{port}/postgres"
-        deadline = time.monotonic() + START_S
-        while guard.returncode(pid) is None and time.monotonic() < deadline:
-            try:
-                probe(url)
-            except StoreUnavailableError:
-                time.sleep(0.02)
-                continue
-            return Endpoint(name, url, found.provider, found.version, FAST, pid)
-        guard.stop(pid)
-    lines = log.read_text(errors="replace").strip().splitlines()
-    raise StoreUnavailableError(
-        f"PostgreSQL ({found.program}) did not start: {lines[-1] if lines else 'no output'}"
-    )
+        return pid, f"postgresql://postgres:{password}@127.0.0.1:{port}/postgres"
+
+    pid, url = started("PostgreSQL", found, guard, launch, probe, START_S, log)
+    return Endpoint(name, url, found.provider, found.version, FAST, pid)
 
 
 def _initdb(found: Found, data: Path, folder: Path, user: pwd.struct_passwd | None, guard: Guard) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import secrets
 import shutil
-import time
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -16,7 +15,7 @@ from redis.retry import Retry
 
 from oversold.clock import Clock, SystemClock
 from oversold.errors import StoreUnavailableError
-from oversold.stores.endpoint import Endpoint, Found, free_port, version_of
+from oversold.stores.endpoint import Endpoint, Found, started, version_of
 from oversold.stores.guard import Guard
 
 name = "redis"
@@ -43,8 +42,9 @@ def find() -> Found | None:
 def start(found: Found, guard: Guard, connections: int) -> Endpoint:
     """Start a private instance: no persistence, a password, loopback only, room for `connections` clients."""
     folder = guard.folder("oversold-redis-")
-    for _ in range(3):
-        port = free_port()
+    log = folder / "redis.log"
+
+    def launch(port: int) -> tuple[int, str]:
         password = secrets.token_hex(16)
         config = folder / "redis.conf"
         # In a file and not in the arguments, since everybody can read the arguments of a process.
@@ -53,19 +53,11 @@ def start(found: Found, guard: Guard, connections: int) -> Endpoint:
             f"dir {folder}\nmaxclients {2 * connections + 64}\n"
         )
         config.chmod(0o600)
-        pid = guard.spawn([str(found.program), str(config)], log=folder / "redis.log", cwd=folder)
-        url = f"redis://:{password}@127.0.0.1:{port}/0"
-        deadline = time.monotonic() + START_S
-        while guard.returncode(pid) is None and time.monotonic() < deadline:
-            try:
-                probe(url)
-            except StoreUnavailableError:
-                time.sleep(0.01)
-                continue
-            return Endpoint(name, url, found.provider, found.version, {"persistence": "off"}, pid)
-        guard.stop(pid)
-    log = (folder / "redis.log").read_text(errors="replace").strip().splitlines()
-    raise StoreUnavailableError(f"redis-server ({found.program}) did not start: {log[-1] if log else 'no output'}")
+        pid = guard.spawn([str(found.program), str(config)], log=log, cwd=folder)
+        return pid, f"redis://:{password}@127.0.0.1:{port}/0"
+
+    pid, url = started("redis-server", found, guard, launch, probe, START_S, log)
+    return Endpoint(name, url, found.provider, found.version, {"persistence": "off"}, pid)
 
 
 def probe(url: str) -> Endpoint:
