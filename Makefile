@@ -8,14 +8,15 @@ BIN := $(VENV)/bin
 demo: $(VENV)/.installed ## compare the lock strategies at the incident's scale: 10,000 bidders, 10,000,000 yuan
 	@$(BIN)/oversold compare bid-burst --strategies all --preset seed || test $$? -eq 1
 
-test: $(VENV)/.installed ## the whole suite
-	$(BIN)/python -m pytest
+test: $(VENV)/.installed ## the whole suite: two tests at a time, then those that a race decides one by one
+	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not alone"
+	$(BIN)/python -m pytest -m alone
 
 check: $(VENV)/.installed ## the fast part: style, types, unit tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/python -m pytest -q tests/unit tests/test_tidy.py -m "not slow"
+	$(BIN)/python -m pytest -q -n 2 --dist worksteal tests/unit tests/test_tidy.py -m "not slow"
 
 bench: $(VENV)/.installed ## oversold's lanes beside plain Locust and redis-benchmark
 	$(BIN)/python benchmarks/lanes.py

@@ -6,6 +6,7 @@ from pathlib import Path
 from locust import task
 
 from oversold.assignment import Assignment
+from oversold.bid_plan import BidPlan
 from oversold.clock import SystemClock, now_ns
 from oversold.evidence import Outcome
 from oversold.load.locustfile import attach
@@ -22,7 +23,7 @@ from script import HOLDS, SCRIPT, STOCK
 class CallOnly:
     """A target whose lanes make one script call a tap."""
 
-    def __init__(self, assignment: Assignment, worker: int) -> None:
+    def __init__(self, assignment: Assignment[BidPlan], worker: int) -> None:
         self.faults = Faults()
         self._endpoint = Endpoint(**assignment.endpoints["redis"])
 
@@ -61,7 +62,7 @@ class Lane:
         self._client.close()
 
 
-attach("benchmark", CallOnly)
+attach("benchmark", target=CallOnly)
 
 
 class Bidder(BidderUser):

@@ -28,9 +28,11 @@ from script import CAPACITY, HOLDS, SCRIPT, STOCK
 
 from oversold import history
 from oversold.assignment import Assignment
+from oversold.bid_plan import BidPlan, BidSettings
+from oversold.bid_runs import BidBurst, Following
 from oversold.clock import SystemClock
 from oversold.load.launch import drive
-from oversold.plan import BidSettings, Plan
+from oversold.session import Session, Telling
 from oversold.stores import redis
 from oversold.stores.endpoint import Endpoint
 from oversold.stores.guard import Guard
@@ -58,7 +60,7 @@ def lanes(endpoint: Endpoint, bidders: int, folder: Path, guard: Guard, processe
     """Return bids per second of the lanes, from the gate's opening to the last recorded answer."""
     raw = Path(tempfile.mkdtemp(dir=folder))
     settings = BidSettings(late=0.0, think_ms=60_000, patience_s=0)
-    plan = Plan(
+    plan = BidPlan(
         scenario="bench",
         strategy="redis-lua",
         users=bidders,
@@ -68,9 +70,9 @@ def lanes(endpoint: Endpoint, bidders: int, folder: Path, guard: Guard, processe
         bids=settings,
     )
     assignment = Assignment(plan, f"bench{raw.name}", {"redis": endpoint.to_json()}, raw)
-    ending = drive(
-        assignment, HERE / "call_only.py", folder, folder / "locust.log", guard, lambda phase, bids: None
-    )
+    # No server of this run may end before it does, and nobody is told how far it is.
+    follower = Following(Session([], StoreChoice(), plan, Telling()), assignment, BidBurst())
+    ending = drive(assignment, HERE / "call_only.py", folder, folder / "locust.log", guard, follower, {})
     if ending.reason:
         raise SystemExit(f"lanes: {ending.reason}; see {folder / 'locust.log'}")
     gate = json.loads((raw / "gate.json").read_text())["t0_ns"]

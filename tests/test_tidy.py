@@ -15,10 +15,27 @@ SCENARIOS = PACKAGE.parents[1] / "scenarios"
 MAX_SCENARIO_LINES = 150
 
 # Imports point downwards: to a room of the same or of a lower number.
-GROUND = ("model", "errors", "clock", "evidence", "history", "plan", "assignment")
+GROUND = (
+    "model",
+    "errors",
+    "clock",
+    "evidence",
+    "payout_evidence",
+    "history",
+    "plan",
+    "bid_plan",
+    "payday",
+    "assignment",
+)
 DESK = (
     "arguments",
     "runs",
+    "bid_runs",
+    "bid_summary",
+    "payout_runs",
+    "payout_books",
+    "payout_summary",
+    "standalone",
     "session",
     "audit",
     "summary",
@@ -40,12 +57,13 @@ FLOOR = {
 }
 # Rooms of pure functions: they know nothing of the house but its nouns, and only the upper floors use them.
 PURE = {"checkers": {"numpy"}, "report": {"numpy", "matplotlib", "rich", "duckdb"}}
-PURE_MAY_USE = {"__init__", "model", "errors", "evidence"}
+PURE_MAY_USE = {"__init__", "model", "errors", "evidence", "payout_evidence"}
 PURE_USED_FROM = {"checkers": 5, "report": 6}
 # What runs in a process that gevent has not patched, and `attendant`, which keeps the audit out of one that is.
 UNPATCHED = ("load.launch", "load.attendant", "platform.consumer", "cli")
 GREEN = {"locust", "gevent"}
-FORBIDDEN_TO_BIDS = {"time", "random", "threading"}
+FORBIDDEN_TO_STRATEGIES = {"time", "random", "threading"}
+INTERFACE = "strategies.payouts.interface"  # names the type of the generator that a context hands out
 
 
 @dataclass(frozen=True)
@@ -174,8 +192,8 @@ def _ways_to_green(house: dict[str, Module], start: str) -> Iterator[list[str]]:
 def strategies(package: Path) -> Iterator[str]:
     """Yield what a lock strategy imports past its context."""
     for module in modules(package):
-        if module.name.startswith("strategies.bids"):
-            for name in sorted(module.foreign & FORBIDDEN_TO_BIDS):
+        if module.name.startswith(("strategies.bids", "strategies.payouts")) and module.name != INTERFACE:
+            for name in sorted(module.foreign & FORBIDDEN_TO_STRATEGIES):
                 yield f"{module.name} imports {name}"
 
 
@@ -236,7 +254,7 @@ def test_the_whole_package_is_looked_at():
     assert {"model", "checkers", "load.launch", "strategies.bids.none", "report.charts", "cli"} <= found
     house = {module.name: module for module in modules(PACKAGE)}
     assert house["load.lanes"].foreign >= {"gevent"}
-    assert house["platform.ledger"].own >= {"evidence", "plan", "stores.postgres"}
+    assert house["platform.ledger"].own >= {"evidence", "bid_plan", "stores.postgres"}
 
 
 @pytest.mark.parametrize("rule", RULES, ids=lambda rule: rule.__name__)
@@ -332,8 +350,13 @@ def test_gevent_and_locust_are_found_wherever_they_get_in(files, complaints, pla
 def test_a_strategy_that_goes_past_its_context_is_found(line, planted):
     """Time, randomness and threads come from the context, or the explorer could not decide them."""
     name = line.split()[1]
-    package = planted({"strategies/bids/bad.py": f"{line}\n", "strategies/calling.py": f"{line}\n"})
-    assert list(strategies(package)) == [f"strategies.bids.bad imports {name}"]
+    bad = ("strategies/bids/bad.py", "strategies/payouts/desk.py", "strategies/payouts/locks/bad.py")
+    allowed = ("strategies/calling.py", "strategies/payouts/interface.py")
+    package = planted(dict.fromkeys((*bad, *allowed), f"{line}\n"))
+    assert list(strategies(package)) == [
+        f"{module} imports {name}"
+        for module in ("strategies.bids.bad", "strategies.payouts.desk", "strategies.payouts.locks.bad")
+    ]
 
 
 def test_a_long_module_is_found(planted):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
@@ -18,9 +20,9 @@ def option(*names: str, panel: str, text: str, env: str | None = None, **more: A
 Scenario = Annotated[
     str, typer.Argument(help="Which incident to replay; see `oversold list`.", show_default=False)
 ]
+USERS_TEXT = "Locust users: bidders (default 2000), or job workers and investors online (default 400)."
 Users = Annotated[
-    str | None,
-    option("--users", "-u", panel=LOAD, env="OVERSOLD_USERS", text="Bidders. Default: 2000.", metavar="N"),
+    str | None, option("--users", "-u", panel=LOAD, env="OVERSOLD_USERS", text=USERS_TEXT, metavar="N")
 ]
 Capacity = Annotated[
     str | None,
@@ -28,7 +30,7 @@ Capacity = Annotated[
         "--capacity",
         panel=LOAD,
         env="OVERSOLD_CAPACITY",
-        text="Size of the tranche in fen. Default: 1000000000 (10,000,000 yuan).",
+        text="Bids: size of the tranche in fen. Default: 1000000000 (10,000,000 yuan).",
         metavar="FEN",
     ),
 ]
@@ -36,7 +38,7 @@ Seed = Annotated[
     str | None,
     option(
         "--seed", panel=LOAD, env="OVERSOLD_SEED", metavar="K",
-        text="Same seed, same bidders, amounts and failing steps. Default: 1.",
+        text="Same seed, same plan: who comes when, amounts, failing steps, channels' moods. Default: 1.",
     ),
 ]  # fmt: skip
 Processes = Annotated[
@@ -50,7 +52,8 @@ Lanes = Annotated[
     str | None,
     option(
         "--lanes", panel=LOAD, env="OVERSOLD_LANES", metavar="L",
-        text="Workers in each process, each with its own connections. Default: 64.",
+        text="Workers in each process, each with its own connections: app-server workers (default 64), or workers "
+        "of each payout job (default 8).",
     ),
 ]  # fmt: skip
 Rtt = Annotated[
@@ -58,6 +61,13 @@ Rtt = Annotated[
     option(
         "--rtt", panel=LOAD, env="OVERSOLD_RTT", metavar="TIME",
         text="Network delay before each store command: 0.5ms, 300us, 0. Default: 0.5ms.",
+    ),
+]  # fmt: skip
+Profile = Annotated[
+    str | None,
+    option(
+        "--profile", panel=LOAD, env="OVERSOLD_PROFILE", metavar="NAME|FILE.toml",
+        text="Payouts: how the payment channels behave; see `list`. Default: seed.",
     ),
 ]  # fmt: skip
 Preset = Annotated[
@@ -70,7 +80,7 @@ Settings = Annotated[
     list[str] | None,
     option(
         "--set", panel=LOAD, metavar="KEY=VALUE",
-        text="A setting of the bid pipeline, e.g. full_when=confirmed. Repeatable; see `list`.",
+        text="A setting of the incident, e.g. full_when=confirmed or jobs=twice. Repeatable; see `list`.",
     ),
 ]  # fmt: skip
 Stores = Annotated[
@@ -109,3 +119,52 @@ Canary = Annotated[
         text="First prove that the load finds races, by a run without a lock. Without it no run can pass.",
     ),
 ]  # fmt: skip
+
+# What every command takes that runs something: name, type, default.
+STORE_OPTIONS: Mapping[str, tuple[Any, Any]] = {
+    "stores": (Stores, "auto"),
+    "redis_url": (RedisUrl, None),
+    "memcached_url": (MemcachedUrl, None),
+    "sql_url": (SqlUrl, None),
+    "allow_remote": (AllowRemote, False),
+}
+RUN_OPTIONS: Mapping[str, tuple[Any, Any]] = {
+    "users": (Users, None),
+    "capacity": (Capacity, None),
+    "seed": (Seed, None),
+    "processes": (Processes, None),
+    "lanes": (Lanes, None),
+    "rtt": (Rtt, None),
+    "profile": (Profile, None),
+    "preset": (Preset, None),
+    "settings": (Settings, None),
+    **STORE_OPTIONS,
+    "out": (Out, Path("reports")),
+}
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def takes(options: Mapping[str, tuple[Any, Any]]) -> Callable[[Command], Command]:
+    """Give a command these options besides its own; it gets them in its `**values`.
+
+    The command line is read off a function's signature, so several commands would repeat the whole list.
+    """
+
+    def add(command: Command) -> Command:
+        signature, hints = inspect.signature(command), get_type_hints(command, include_extras=True)
+        own = [
+            each.replace(annotation=hints[each.name])
+            for each in signature.parameters.values()
+            if each.kind is not inspect.Parameter.VAR_KEYWORD
+        ]
+        names = {each.name for each in own}
+        added = [
+            inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=kind)
+            for name, (kind, default) in options.items()
+            if name not in names
+        ]
+        command.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
+        command.__annotations__ = {each.name: each.annotation for each in (*own, *added)}
+        return command
+
+    return add

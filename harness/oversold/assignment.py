@@ -4,50 +4,55 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Generic, TypeVar
 
-from oversold.model import Tranche
+from pydantic import Field, TypeAdapter
+
+from oversold.bid_plan import BidPlan
+from oversold.payday import PayoutPlan
 from oversold.plan import Plan
+
+Plan_co = TypeVar("Plan_co", bound=Plan, covariant=True)
+PLANS: TypeAdapter[Any] = TypeAdapter(Annotated[BidPlan | PayoutPlan, Field(discriminator="kind")])
 
 
 @dataclass(frozen=True)
-class Assignment:
+class Assignment(Generic[Plan_co]):
     """A plan with the places it runs in. Holds the stores' passwords: it lives in a private folder only.
 
-    `endpoints` maps store names to the fields of `stores.endpoint.Endpoint`; `raw` is the folder that the
-    workers write their histories and manifests to.
+    `run_id` is the tranche's or the payday's id: all keys and rows of this run begin with it. `endpoints` maps
+    store names to the fields of `stores.endpoint.Endpoint`; `raw` is the folder that the workers write their
+    histories and manifests to. `channels` maps the payment channels' names, in order, to their URLs.
     """
 
-    plan: Plan
-    tranche_id: str
+    plan: Plan_co
+    run_id: str
     endpoints: Mapping[str, Mapping[str, Any]]
     raw: Path
-
-    @property
-    def tranche(self) -> Tranche:
-        """The tranche of this run."""
-        return Tranche(self.tranche_id, self.plan.capacity_fen)
+    channels: Mapping[str, str] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Return the text that `from_json` reads."""
         return json.dumps(
             {
                 "plan": self.plan.model_dump(mode="json"),
-                "tranche_id": self.tranche_id,
+                "run_id": self.run_id,
                 "endpoints": {name: dict(fields) for name, fields in self.endpoints.items()},
                 "raw": str(self.raw),
+                "channels": dict(self.channels),
             }
         )
 
     @classmethod
-    def from_json(cls, text: str) -> Assignment:
+    def from_json(cls, text: str) -> Assignment[Any]:
         """Read what `to_json` wrote."""
         fields = json.loads(text)
         return cls(
-            Plan.model_validate(fields["plan"]),
-            fields["tranche_id"],
+            PLANS.validate_python(fields["plan"]),
+            fields["run_id"],
             fields["endpoints"],
             Path(fields["raw"]),
+            fields["channels"],
         )

@@ -7,42 +7,80 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
+from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
 
 from oversold import places
-from oversold.plan import BidSettings
+from oversold.bid_plan import BidSettings
+from oversold.errors import UsageError
+from oversold.payday import PayoutSettings
 from oversold.strategies import registry
+from oversold.strategies.payouts import composed
 
 PROVIDERS = {"url": "URL given", "local": "program here", "wheel": "Python wheel", "emulated": "emulated"}
 
 
 def everything() -> dict[str, Any]:
-    """Return scenarios, strategies, presets and settings as plain JSON types."""
+    """Return scenarios, strategies, presets, profiles and settings as plain JSON types."""
     return {
         "schema": "oversold/list/1",
-        "scenarios": [{"name": name, "about": _first_line(path)} for name, path in places.scenarios().items()],
-        "strategies": [asdict(registry.card(name)) for name in registry.names()],
-        "presets": [{"name": name, "about": table.get("about", "")} for name, table in places.presets().items()],
-        "settings": [
-            {"name": name, "default": field.default, "about": field.description}
-            for name, field in BidSettings.model_fields.items()
+        "scenarios": [
+            {"name": name, "about": _first_line(path), "drives": _kind(name)}
+            for name, path in places.scenarios().items()
         ],
+        "strategies": [asdict(registry.card(name)) for name in registry.names("bids")],
+        "payouts": {
+            "locks": [asdict(card) for card in registry.halves(composed.LOCKS)],
+            "policies": [asdict(card) for card in registry.halves(composed.POLICIES)],
+            "strategies": registry.names("payouts"),
+        },
+        "presets": [{"name": name, "about": table.get("about", "")} for name, table in places.presets().items()],
+        "profiles": [{"name": name, "about": places.profile(name).about} for name in places.profiles()],
+        "settings": _settings(BidSettings),
+        "payout_settings": _settings(PayoutSettings),
     }
+
+
+def _kind(scenario: str) -> str | None:
+    """Return what a scenario drives; None when its file cannot be read, which its description says."""
+    try:
+        return places.kind(scenario)
+    except UsageError:
+        return None
+
+
+def _settings(model: type[BaseModel]) -> list[dict[str, Any]]:
+    return [
+        {"name": name, "default": field.default, "about": field.description}
+        for name, field in model.model_fields.items()
+    ]
 
 
 def show(console: Console, document: Mapping[str, Any]) -> None:
     """Print the catalogue as tables."""
     console.print(_table("Scenarios", [(row["name"], row["about"]) for row in document["scenarios"]]))
-    strategies = Table("strategy", "stores", "algorithm", "known hole", title="Strategies", **_STYLE)
-    for row in document["strategies"]:
-        strategies.add_row(row["name"], ", ".join(row["stores"]), row["algorithm"], row["hole"])
-    console.print(strategies)
+    console.print(_cards("Strategies for bids", "strategy", document["strategies"]))
+    payouts = document["payouts"]
+    console.print("[bold]Strategies for payouts[/bold] are a lock and a policy, e.g. row-lock+state-machine:")
+    console.print(_cards("Claim locks", "lock", payouts["locks"]))
+    console.print(_cards("Settlement policies", "policy", payouts["policies"]))
     console.print(_table("Presets (--preset)", [(row["name"], row["about"]) for row in document["presets"]]))
-    settings = Table("setting", "default", "meaning", title="Settings (--set key=value)", **_STYLE)
-    for row in document["settings"]:
-        settings.add_row(row["name"], _plain(row["default"]), row["about"])
-    console.print(settings)
+    console.print(
+        _table("Payment channels (--profile)", [(row["name"], row["about"]) for row in document["profiles"]])
+    )
+    for title, key in (("Settings for bids", "settings"), ("Settings for payouts", "payout_settings")):
+        settings = Table("setting", "default", "meaning", title=f"{title} (--set key=value)", **_STYLE)
+        for row in document[key]:
+            settings.add_row(row["name"], _plain(row["default"]), row["about"])
+        console.print(settings)
+
+
+def _cards(title: str, noun: str, rows: list[Mapping[str, Any]]) -> Table:
+    table = Table(noun, "stores", "algorithm", "known hole", title=title, **_STYLE)
+    for row in rows:
+        table.add_row(row["name"], ", ".join(row["stores"]), row["algorithm"], row["hole"])
+    return table
 
 
 def show_stores(console: Console, rows: Mapping[str, Mapping[str, Any]]) -> None:

@@ -17,30 +17,22 @@ import typer
 from oversold import __version__
 from oversold.arguments import (
     LOAD,
-    AllowRemote,
+    OUTPUT,
+    RUN_OPTIONS,
+    STORE_OPTIONS,
+    USERS_TEXT,
     Canary,
-    Capacity,
     Json,
-    Lanes,
-    MemcachedUrl,
-    Out,
-    Preset,
-    Processes,
-    RedisUrl,
-    Rtt,
     Scenario,
     Seed,
-    Settings,
-    SqlUrl,
-    Stores,
-    Users,
     option,
+    takes,
 )
 from oversold.errors import Exit, OversoldError
 
 app = typer.Typer(
     name="oversold",
-    help="Find out whether a design oversells or undersells, before customers do.",
+    help="Find out whether a design oversells, undersells or pays twice, before customers do.",
     epilog="Exit codes: 0 pass; 1 a promise was broken; 2 bad input or harness error; 3 a threshold was missed; "
     "4 inconclusive, the run proves nothing.",
     no_args_is_help=True,
@@ -53,10 +45,22 @@ app = typer.Typer(
 CommandError: Any = typer.BadParameter.__mro__[1]
 
 
-def _typed(scenario: str, values: dict[str, Any]) -> Any:
-    from oversold.options import Typed
+def _typed(context: typer.Context, scenario: str, values: dict[str, Any]) -> Any:
+    from oversold import places
+    from oversold.options import PLAN_OPTIONS, Typed
 
-    plain = {name: values[name] for name in ("users", "capacity", "seed", "processes", "lanes", "rtt", "preset")}
+    # An environment variable or a config file is there for every scenario; what this one has no use for is no
+    # mistake. On the command line it is one.
+    mine = PLAN_OPTIONS[places.kind(scenario)]
+    for name in ("capacity", "profile"):
+        source = context.get_parameter_source(name)
+        if name not in mine and (source is None or source.name != "COMMANDLINE"):
+            values = {**values, name: None}
+
+    plain = {
+        name: values[name]
+        for name in ("users", "capacity", "seed", "processes", "lanes", "rtt", "profile", "preset")
+    }
     return Typed(
         scenario,
         **plain,
@@ -68,7 +72,9 @@ def _typed(scenario: str, values: dict[str, Any]) -> Any:
 
 
 @app.command()
+@takes(RUN_OPTIONS)
 def run(
+    context: typer.Context,
     scenario: Scenario,
     strategy: Annotated[
         str,
@@ -77,22 +83,9 @@ def run(
             text="A strategy of `oversold list`, or path/to/file.py:Class.",
         ),
     ],
-    users: Users = None,
-    capacity: Capacity = None,
-    seed: Seed = None,
-    processes: Processes = None,
-    lanes: Lanes = None,
-    rtt: Rtt = None,
-    preset: Preset = None,
-    settings: Settings = None,
     canary: Canary = True,
-    stores: Stores = "auto",
-    redis_url: RedisUrl = None,
-    memcached_url: MemcachedUrl = None,
-    sql_url: SqlUrl = None,
-    allow_remote: AllowRemote = False,
-    out: Out = Path("reports"),
     json_: Json = False,
+    **values: Any,
 ) -> None:  # fmt: skip
     """Replay an incident against one strategy and audit what came of it.
 
@@ -101,15 +94,14 @@ def run(
     from oversold import options, places, terminal
     from oversold.comparison import run_exit, run_one
     from oversold.session import Session
-    from oversold.strategies.registry import CANARY
 
-    typed = _typed(scenario, locals())
+    typed, out = _typed(context, scenario, values), values["out"]
     plan = options.plan_of(typed, strategy)
     choice = options.choice_of(typed)
     options.writable(out)
     console = terminal.console(json_on_stdout=json_)
     with terminal.telling() as telling:
-        names = list(dict.fromkeys([strategy, CANARY] if canary else [strategy]))
+        names = list(dict.fromkeys([strategy, plan.canary.strategy] if canary else [strategy]))
         with Session(names, choice, plan, telling) as session:
             folder = places.new_run_folder(out, scenario, plan.seed)
             summary, place = run_one(session, plan, folder, with_canary=canary)
@@ -122,7 +114,9 @@ def run(
 
 
 @app.command()
+@takes(RUN_OPTIONS)
 def compare(
+    context: typer.Context,
     scenario: Scenario,
     strategies: Annotated[
         str,
@@ -133,39 +127,24 @@ def compare(
     ] = "all",
     users: Annotated[
         str | None,
-        option(
-            "--users", "-u", panel=LOAD, env="OVERSOLD_USERS", metavar="N[,N]", text="Bidders. Default: 2000."
-        ),
+        option("--users", "-u", panel=LOAD, env="OVERSOLD_USERS", metavar="N[,N]", text=USERS_TEXT),
     ] = None,
     repeat: Annotated[
         str, option("--repeat", panel=LOAD, metavar="R", text="Repeat everything with the next R seeds.")
     ] = "1",
-    capacity: Capacity = None,
-    seed: Seed = None,
-    processes: Processes = None,
-    lanes: Lanes = None,
-    rtt: Rtt = None,
-    preset: Preset = None,
-    settings: Settings = None,
-    stores: Stores = "auto",
-    redis_url: RedisUrl = None,
-    memcached_url: MemcachedUrl = None,
-    sql_url: SqlUrl = None,
-    allow_remote: AllowRemote = False,
-    out: Out = Path("reports"),
     json_: Json = False,
+    **values: Any,
 ) -> None:  # fmt: skip
-    """Put several strategies through the same bids, side by side. The canary (none) always runs.
+    """Put several strategies through the same load, side by side. The canary always runs.
 
     Example: oversold compare bid-burst --strategies memcached-cas,redis-lua,row-lock --users 10000
     """
     from oversold import comparison, options, places, terminal
     from oversold.session import Session
-    from oversold.strategies.registry import CANARY
 
-    names = options.strategies_of(strategies)
+    names = options.strategies_of(strategies, places.kind(scenario))
     counts = list(dict.fromkeys(word.strip() for word in users.split(","))) if users else [None]
-    typed = _typed(scenario, {**locals(), "users": None})
+    typed, out = _typed(context, scenario, {**values, "users": None}), values["out"]
     plans = [
         options.plan_of(replace(typed, users=count), name) for count in counts for name in names
     ]  # every cell is validated before anything is started
@@ -178,7 +157,9 @@ def compare(
     options.writable(out)
     console = terminal.console(json_on_stdout=json_)
     with terminal.telling() as telling:
-        with Session(list(dict.fromkeys([CANARY, *names])), choice, plans[0], telling) as session:
+        with Session(
+            list(dict.fromkeys([plans[0].canary.strategy, *names])), choice, plans[0], telling
+        ) as session:
             folder = places.new_run_folder(out, scenario, plans[0].seed)
             document = comparison.compare(session, plans[: len(names)], loads, folder)
         telling.phase("drawing charts")
@@ -225,20 +206,14 @@ def list_(json_: Json = False) -> None:
 
 
 @app.command()
-def doctor(
-    stores: Stores = "auto",
-    redis_url: RedisUrl = None,
-    memcached_url: MemcachedUrl = None,
-    sql_url: SqlUrl = None,
-    allow_remote: AllowRemote = False,
-    json_: Json = False,
-) -> None:
+@takes(STORE_OPTIONS)
+def doctor(json_: Json = False, **values: Any) -> None:
     """Show what each store would be on this machine, and what to install to get the real one."""
     from oversold import catalogue, terminal
     from oversold.stores.providers import StoreChoice, describe
 
-    urls = {"redis": redis_url, "memcached": memcached_url, "sql": sql_url}
-    choice = StoreChoice(stores, {name: url for name, url in urls.items() if url}, allow_remote)
+    urls = {name: values[f"{name}_url"] for name in ("redis", "memcached", "sql") if values[f"{name}_url"]}
+    choice = StoreChoice(values["stores"], urls, values["allow_remote"])
     rows = describe(choice)
     catalogue.show_stores(terminal.console(json_on_stdout=json_), rows)
     _finish(
@@ -248,24 +223,45 @@ def doctor(
     )
 
 
-@app.command(hidden=True)
-def attend(
-    scenario: Scenario,
-    strategy: Annotated[str, typer.Option()],
-    users: Users = None,
-    capacity: Capacity = None,
+@app.command()
+def channels(
+    profile: Annotated[
+        str, option("--profile", panel=LOAD, env="OVERSOLD_PROFILE", metavar="NAME|FILE.toml",
+                    text="How they behave; see `oversold list`.")
+    ] = "seed",
+    port: Annotated[
+        str,
+        option("--port", panel=LOAD, metavar="P", text="The first listens here, the next on P+1. 0: free ports."),
+    ] = "8600",
     seed: Seed = None,
-    processes: Processes = None,
-    lanes: Lanes = None,
-    rtt: Rtt = None,
-    preset: Preset = None,
-    settings: Settings = None,
-    stores: Stores = "auto",
-    redis_url: RedisUrl = None,
-    memcached_url: MemcachedUrl = None,
-    sql_url: SqlUrl = None,
-    allow_remote: AllowRemote = False,
-    out: Out = Path("reports"),
+    out: Annotated[
+        Path | None,
+        option("--out", panel=OUTPUT, metavar="DIR", text="Keep the books here. Default: they go at the end."),
+    ] = None,
+    json_: Json = False,
+) -> None:  # fmt: skip
+    """Run the payment channels alone, so that a payout service of your own can be pointed at them.
+
+    They listen on 127.0.0.1 until Ctrl-C; /openapi.json of each describes its API. What they then have in their
+    books, and who was paid twice, is printed.
+
+    Example: oversold channels --profile hostile --port 8600
+    """
+    from oversold import options, places, standalone, terminal
+
+    behaviour = places.profile(profile)
+    first = options.whole("--port", port, 0, 65_535)
+    number = options.whole("--seed", seed or "1", 0, 2**63 - 1)
+    if out is not None:
+        options.writable(out)
+    document = standalone.serve(behaviour, number, first, out, terminal.console(json_on_stdout=json_))
+    _finish(document, json_, Exit.PASS)
+
+
+@app.command(hidden=True)
+@takes(RUN_OPTIONS)
+def attend(
+    context: typer.Context, scenario: Scenario, strategy: Annotated[str, typer.Option()], **values: Any
 ) -> None:
     """Keep the stores of a plain `locust -f` run and audit it at the end. Locust starts this by itself."""
     from oversold import options, places, runs, terminal
@@ -274,7 +270,7 @@ def attend(
 
     # Ctrl-C reaches the whole terminal group; Locust tells this process when to finish.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    typed = _typed(scenario, locals())
+    typed, out = _typed(context, scenario, values), values["out"]
     plan = options.plan_of(typed, strategy)
     options.writable(out)
     with Session([strategy], options.choice_of(typed), plan, Telling()) as session:

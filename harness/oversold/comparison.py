@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from oversold.errors import Exit
+from oversold.payday import PayoutPlan
 from oversold.plan import Plan
 from oversold.runs import run
 from oversold.session import Session
-from oversold.strategies import registry
 
 SCHEMA = "oversold/compare/1"
 EXITS = {"pass": Exit.PASS, "fail": Exit.BROKEN, "inconclusive": Exit.INCONCLUSIVE}
@@ -32,15 +32,15 @@ def run_one(session: Session, plan: Plan, folder: Path, *, with_canary: bool) ->
     The canary's files go to `canary/` below `folder`. Interrupted there, the canary's are all there is: its
     summary is returned, and proves nothing about the strategy.
     """
-    canary: float | None = None
-    if plan.strategy == registry.CANARY:
+    twin = plan.canary
+    if plan == twin:
         return run(session, plan, folder, None), folder
+    canary: float | None = None
     if with_canary:
         below = folder / "canary"
         below.mkdir()
-        twin = plan.model_copy(update={"strategy": registry.CANARY})
         summary = run(session, twin, below, None)
-        canary = summary["rates"]["oversubscription"]
+        canary = broken_share(summary)
         if summary.get("interrupted"):
             reasons = [f"The run was interrupted during the canary: {plan.strategy} was not tried."]
             return {**summary, "verdict": "inconclusive", "reasons": reasons}, below
@@ -56,34 +56,33 @@ def compare(session: Session, plans: Sequence[Plan], loads: Sequence[Load], fold
     summaries: list[dict[str, Any]] = []
     canaries: dict[Load, dict[str, Any]] = {}
     interrupted = False
-    for load, plan in _cells(plans, loads):
-        below = _new_folder(folder, _folder_name(plan, loads))
+    for load, plan, asked in _cells(plans, loads):
+        below = _new_folder(folder, _folder_name(plan, loads, asked=asked))
         before = canaries.get(load)
         try:
-            summary = run(session, plan, below, before["rates"]["oversubscription"] if before else None)
+            summary = run(session, plan, below, broken_share(before) if before else None)
             summary["folder"] = below.name
             interrupted = bool(summary.get("interrupted"))
-            if plan.strategy == registry.CANARY:
+            if plan == plan.canary:
                 canaries[load] = summary
-            if plan.strategy in {each.strategy for each in plans}:
+            if asked:
                 summaries.append(summary)
         except KeyboardInterrupt:
             interrupted = True
-        document = _document(summaries, canaries, interrupted=interrupted)
+        document = _document(plans[0].canary, summaries, canaries, interrupted=interrupted)
         (folder / "compare.json").write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
         if interrupted:
             break
     return document
 
 
-def _cells(plans: Sequence[Plan], loads: Sequence[Load]) -> Iterator[tuple[Load, Plan]]:
-    """Yield each plan under each load, the canary first."""
-    order = sorted(plans, key=lambda plan: plan.strategy != registry.CANARY)
-    if order[0].strategy != registry.CANARY:
-        order = [plans[0].model_copy(update={"strategy": registry.CANARY}), *order]
+def _cells(plans: Sequence[Plan], loads: Sequence[Load]) -> Iterator[tuple[Load, Plan, bool]]:
+    """Yield each plan under each load, the canary first, and whether it was asked for."""
+    canary = plans[0].canary
+    order = [(canary, canary in plans), *((plan, True) for plan in plans if plan != canary)]
     for load in loads:
-        for plan in order:
-            yield load, plan.model_copy(update={"users": load.users, "seed": load.seed})
+        for plan, asked in order:
+            yield load, plan.model_copy(update={"users": load.users, "seed": load.seed}), asked
 
 
 def run_exit(summary: Mapping[str, Any]) -> Exit:
@@ -92,13 +91,10 @@ def run_exit(summary: Mapping[str, Any]) -> Exit:
 
 
 def comparison_exit(document: Mapping[str, Any]) -> Exit:
-    """Return the worst exit code of the runs. A canary that oversells does its duty and breaks no promise."""
+    """Return the worst exit code of the runs. A canary that oversells or pays twice does its duty and breaks no
+    promise."""
     summaries = document["runs"]
-    codes = [
-        run_exit(summary)
-        for summary in summaries
-        if not (summary["strategy"] == registry.CANARY and summary["rates"]["oversubscription"] > 0)
-    ]
+    codes = [run_exit(summary) for summary in summaries if not (summary["canary"] and broken_share(summary) > 0)]
     if document.get("interrupted") or not summaries:
         codes.append(Exit.INCONCLUSIVE)
     return worst(codes)
@@ -116,31 +112,60 @@ def _new_folder(folder: Path, name: str) -> Path:
     return below
 
 
-def _folder_name(plan: Plan, loads: Sequence[Load]) -> str:
+def _folder_name(plan: Plan, loads: Sequence[Load], *, asked: bool) -> str:
     name = plan.strategy.rpartition(":")[2] if ".py:" in plan.strategy else plan.strategy
+    name = name if asked else "canary"
     return name if len(loads) == 1 else f"{name}-{plan.users}-{plan.seed}"
 
 
 def _document(
-    summaries: Sequence[Mapping[str, Any]], canaries: Mapping[Load, Mapping[str, Any]], *, interrupted: bool
+    canary: Plan,
+    summaries: Sequence[Mapping[str, Any]],
+    canaries: Mapping[Load, Mapping[str, Any]],
+    *,
+    interrupted: bool,
 ) -> dict[str, Any]:
-    rates = [summary["rates"]["oversubscription"] for summary in canaries.values()]
+    runs = [
+        {
+            "users": load.users,
+            "seed": load.seed,
+            "verdict": summary["verdict"],
+            _promise(summary): broken_share(summary),
+            **(_payout_facts(summary) if _pays(summary) else {}),
+        }
+        for load, summary in canaries.items()
+    ]
+    shares = [broken_share(summary) for summary in canaries.values()]
+    proven = bool(shares) and all(share > 0 for share in shares)
     return {
         "schema": SCHEMA,
         **({"interrupted": True} if interrupted else {}),
         "runs": list(summaries),
         "canary": {
-            "strategy": registry.CANARY,
-            "oversold": bool(rates) and all(rate > 0 for rate in rates),
-            "oversubscription": min(rates, default=0.0),
-            "runs": [
-                {
-                    "users": load.users,
-                    "seed": load.seed,
-                    "verdict": summary["verdict"],
-                    "oversubscription": summary["rates"]["oversubscription"],
-                }
-                for load, summary in canaries.items()
-            ],
+            "strategy": canary.strategy,
+            **(
+                {"profile": canary.profile, "paid_twice": proven, "duplicate": min(shares, default=0.0)}
+                if isinstance(canary, PayoutPlan)
+                else {"oversold": proven, "oversubscription": min(shares, default=0.0)}
+            ),
+            "runs": runs,
         },
     }
+
+
+def broken_share(summary: Mapping[str, Any]) -> float:
+    """Return how badly a run broke the promise that its canary must break: oversubscription or duplicate rate."""
+    return float(summary["rates"][_promise(summary)])
+
+
+def _payout_facts(summary: Mapping[str, Any]) -> dict[str, Any]:
+    names = ("duplicates", "overpaid_fen", "users_affected")
+    return {name: summary["obligations"][name] for name in names}
+
+
+def _promise(summary: Mapping[str, Any]) -> str:
+    return "duplicate" if _pays(summary) else "oversubscription"
+
+
+def _pays(summary: Mapping[str, Any]) -> bool:
+    return "obligations" in summary

@@ -7,15 +7,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 
 from oversold import places
+from oversold.bid_plan import BidPlan, BidSettings
 from oversold.errors import UsageError, near
-from oversold.plan import Plan, duration_s, settings_from
+from oversold.payday import PayoutPlan, PayoutSettings
+from oversold.plan import Kind, Plan, duration_s, settings_from
 from oversold.stores.providers import StoreChoice
 from oversold.strategies import registry
 
-PLAN_OPTIONS = ("users", "capacity", "seed", "processes", "lanes", "rtt")
+COMMON_OPTIONS = ("users", "seed", "processes", "lanes", "rtt")
+PLAN_OPTIONS: Mapping[Kind, tuple[str, ...]] = {
+    "bids": (*COMMON_OPTIONS, "capacity"),
+    "payouts": (*COMMON_OPTIONS, "profile"),
+}
+SETTINGS: Mapping[Kind, type[BaseModel]] = {"bids": BidSettings, "payouts": PayoutSettings}
+PLANS: Mapping[Kind, type[Plan]] = {"bids": BidPlan, "payouts": PayoutPlan}
 DEFAULTS: dict[str, Any] = {"rtt": "0.5ms"}
 NAMES = {"capacity": "capacity_fen", "rtt": "rtt_s"}
 
@@ -31,6 +39,7 @@ class Typed:
     processes: str | None = None
     lanes: str | None = None
     rtt: str | None = None
+    profile: str | None = None
     preset: str | None = None
     settings: list[str] = field(default_factory=list)
     stores: str = "auto"
@@ -44,23 +53,21 @@ def plan_of(typed: Typed, strategy: str) -> Plan:
     Raises:
         UsageError: anything that does not fit, in one line that names option and value.
     """
-    places.scenario(typed.scenario)
-    registry.load(strategy)
-    preset = places.preset(typed.preset)
-    unknown = set(preset) - {*PLAN_OPTIONS, "set", "about"}
-    if unknown:
-        raise UsageError(f"preset {typed.preset}: unknown keys {', '.join(sorted(unknown))}")
+    kind = places.kind(typed.scenario)
+    registry.load(strategy, kind)
     values: dict[str, Any] = {"scenario": typed.scenario, "strategy": strategy}
-    for option in PLAN_OPTIONS:
+    preset = _preset(typed, kind)
+    for option in ("capacity", "profile"):
+        if getattr(typed, option) is not None and option not in PLAN_OPTIONS[kind]:
+            raise UsageError(f"--{option} means nothing to {typed.scenario}, which is about {kind}: leave it out")
+    for option in PLAN_OPTIONS[kind]:
         given = getattr(typed, option)
         value = given if given is not None else preset.get(option, DEFAULTS.get(option))
         if value is not None:
             values[NAMES.get(option, option)] = duration_s(str(value)) if option == "rtt" else value
-    if not isinstance(preset.get("set", {}), dict):
-        raise UsageError(f"preset {typed.preset}: `set` must be a table")
-    values["bids"] = settings_from(preset.get("set", {}), typed.settings)
+    values[kind] = settings_from(SETTINGS[kind], preset.get("set", {}), typed.settings)
     try:
-        return Plan.model_validate(values)
+        plan = PLANS[kind].model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         if not first["loc"]:
@@ -68,6 +75,20 @@ def plan_of(typed: Typed, strategy: str) -> Plan:
         name = str(first["loc"][0])
         option = next((short for short, long in NAMES.items() if long == name), name)
         raise UsageError(f"--{option} {values.get(name)}: {first['msg'].lower()}") from error
+    if isinstance(plan, PayoutPlan):
+        places.profile(plan.profile)
+    return plan
+
+
+def _preset(typed: Typed, kind: Kind) -> dict[str, Any]:
+    """Return the preset's table, checked for keys that this kind of incident does not have."""
+    preset = places.preset(typed.preset)
+    unknown = set(preset) - {*PLAN_OPTIONS[kind], "set", "about"}
+    if unknown:
+        raise UsageError(f"preset {typed.preset}: unknown keys for {typed.scenario}: {', '.join(sorted(unknown))}")
+    if not isinstance(preset.get("set", {}), dict):
+        raise UsageError(f"preset {typed.preset}: `set` must be a table")
+    return preset
 
 
 def choice_of(typed: Typed) -> StoreChoice:
@@ -75,7 +96,7 @@ def choice_of(typed: Typed) -> StoreChoice:
     return StoreChoice(typed.stores, {name: url for name, url in typed.urls.items() if url}, typed.allow_remote)
 
 
-def strategies_of(text: str) -> list[str]:
+def strategies_of(text: str, kind: Kind) -> list[str]:
     """Split `a,b,c`; `all` is every strategy there is. Order is kept, repeats are dropped.
 
     Raises:
@@ -83,12 +104,12 @@ def strategies_of(text: str) -> list[str]:
     """
     names: list[str] = []
     for word in text.split(","):
-        names += registry.names() if word.strip() == "all" else [word.strip()]
+        names += registry.names(kind) if word.strip() == "all" else [word.strip()]
     names = list(dict.fromkeys(filter(None, names)))
     if not names:
         raise UsageError("--strategies is empty: give names separated by commas, or all")
     for name in names:
-        registry.load(name)
+        registry.load(name, kind)
     return names
 
 

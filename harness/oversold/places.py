@@ -1,15 +1,19 @@
-"""Where scenarios and presets are found, and where runs are written."""
+"""Where scenarios, presets and channels' profiles are found, and where runs are written."""
 
 from __future__ import annotations
 
+import ast
 import os
 import tomllib
 from collections.abc import Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from oversold.errors import UsageError, near
+from oversold.plan import KINDS, Kind
+from oversold.platform.channels import profile as channel_profile
+from oversold.platform.channels.profile import Profile
 
 PACKAGE = Path(__file__).parent
 
@@ -37,6 +41,56 @@ def scenario(name: str) -> Path:
     if name not in found:
         raise UsageError(f"unknown scenario {name!r}{near(name, list(found))}: there are {', '.join(found)}")
     return found[name]
+
+
+def kind(name: str) -> Kind:
+    """Return what a scenario is about, as its file says: `attach("name", drives="payouts")`; bids by default.
+
+    The file is only parsed: importing it would import Locust, which patches this process.
+
+    Raises:
+        UsageError: unknown scenario, or a file that cannot be read.
+    """
+    path = scenario(name)
+    try:
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UsageError(f"scenario {path} cannot be read: {error}") from error
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Call) and getattr(node.func, "id", getattr(node.func, "attr", "")) == "attach":
+            for keyword in node.keywords:
+                if keyword.arg == "drives":
+                    word = getattr(keyword.value, "value", None)
+                    if word not in KINDS:
+                        raise UsageError(f"scenario {path}: write drives= as one of {', '.join(map(repr, KINDS))}")
+                    return cast(Kind, word)
+    return "bids"
+
+
+def profiles() -> dict[str, Path]:
+    """Return the files of the payment channels' profiles, by name."""
+    found: dict[str, Path] = {}
+    for folder in _folders("fixtures"):
+        for path in sorted((folder / "channels").glob("*.toml")) if (folder / "channels").is_dir() else []:
+            found.setdefault(path.stem, path)
+    return found
+
+
+def profile(name: str) -> Profile:
+    """Return a profile of payment channels, by name or by the path of a TOML file.
+
+    Raises:
+        UsageError: there is none of that name, or it cannot be used as it is.
+    """
+    if name.endswith(".toml"):
+        return channel_profile.parse(Path(name).stem, _toml(Path(name)))
+    found = profiles()
+    if name not in found:
+        raise UsageError(
+            f"unknown profile {name!r}{near(name, list(found))}: there are {', '.join(found)}; or give a path to "
+            "a .toml file"
+        )
+    return channel_profile.parse(name, _toml(found[name]))
 
 
 def presets() -> dict[str, dict[str, Any]]:

@@ -35,13 +35,13 @@ def telling() -> Iterator[Telling]:
             if progress.tasks[0].description != text:
                 progress.reset(task, description=text, total=None, count="")
 
-        def bids(text: str, finished: int, total: int) -> None:
+        def count(text: str, finished: int, total: int) -> None:
             if progress.tasks[0].description != text:
                 progress.reset(task, description=text, total=total)
             # One below the end: a finished task stops its spinner and clock.
             progress.update(task, completed=min(finished, total - 0.001), count=f"{finished:,}/{total:,}")
 
-        yield Telling(phase, bids)
+        yield Telling(phase, count)
 
 
 class _Patient(Console):

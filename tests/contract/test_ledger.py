@@ -11,8 +11,8 @@ from datetime import UTC, datetime, timedelta
 import psycopg
 import pytest
 
+from oversold.bid_plan import bid_id
 from oversold.model import Bid, Tranche
-from oversold.plan import bid_id
 from oversold.platform import ledger
 from oversold.platform.ledger import Connection, LedgerPool
 

@@ -78,10 +78,11 @@ class Running:
 
     process: subprocess.Popen[str]
     folder: Path
+    scenario: str = "bid-burst"
 
     def run_folder(self) -> Path:
         """Return the folder of the run, once there is one."""
-        return wait_for(lambda: next(iter(sorted(self.folder.glob("reports/bid-burst/2*"))), None), 30)
+        return wait_for(lambda: next(iter(sorted(self.folder.glob(f"reports/{self.scenario}/2*"))), None), 30)
 
     def bidding(self) -> Path:
         """Wait until bids are being served; return the raw folder."""

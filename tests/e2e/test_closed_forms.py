@@ -14,7 +14,7 @@ import pytest
 
 from oversold.strategies.bids.check_then_decr import WORK_S
 
-pytestmark = [pytest.mark.servers, pytest.mark.slow]
+pytestmark = [pytest.mark.servers, pytest.mark.slow, pytest.mark.alone]
 Call = Callable[..., Any]
 FACTOR = 3.0
 

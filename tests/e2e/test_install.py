@@ -46,6 +46,7 @@ def test_the_wheel_works_from_an_empty_folder(tmp_path: Path) -> None:
     place, _, document = said.stdout.partition("\n")
     assert place.startswith(str(site))
     listed = json.loads(document)
-    assert [row["name"] for row in listed["scenarios"]] == ["bid-burst"]
+    assert [row["name"] for row in listed["scenarios"]] == ["bid-burst", "payout-overlap"]
     assert {row["name"] for row in listed["presets"]} == {"seed", "latched-full", "hot-row"}
+    assert {row["name"] for row in listed["profiles"]} == {"honest", "seed", "hostile"}
     assert (site / "oversold/py.typed").exists()

@@ -8,11 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oversold.audit import Circumstances, Raw, proof, read_raw, verdict
+from oversold import bid_runs
+from oversold.audit import Circumstances, Raw, generator, proof, read_raw, verdict
+from oversold.bid_plan import BidPlan
 from oversold.evidence import HISTORY, NEVER, HoldEnd, Outcome
 from oversold.history import HistoryWriter, checksum, path_of
 from oversold.model import Finding
-from oversold.plan import Plan
 
 T0 = 5_000_000_000
 OFFERED = 1300
@@ -47,7 +48,7 @@ def raw(taps=None, manifests=None):
 def circumstances(**fields):
     """Return the circumstances of a run that proves something."""
     good = {
-        "plan": Plan(scenario="s", strategy="redis-lua", capacity_fen=1000),
+        "plan": BidPlan(scenario="s", strategy="redis-lua", capacity_fen=1000),
         "is_canary": False,
         "canary": 0.2,
         "ended": None,
@@ -64,9 +65,15 @@ def fault(kind, phase="reserve", text="KeyError: 1", count=1):
     return {"kind": kind, "phase": phase, "text": text, "count": count}
 
 
+def doubts(seen, left, offered_fen=OFFERED):
+    """Return the findings that say whether a burst proves anything, as `bid_runs.audited` has them."""
+    own = [bid_runs._demand(seen.plan, offered_fen), bid_runs._overlap(left), generator(left)]
+    return proof(seen) + own
+
+
 def proven(seen=None, left=None, offered_fen=OFFERED):
-    """Return the findings of `proof` by check."""
-    return {f.check: f for f in proof(seen or circumstances(), left or raw(), offered_fen)}
+    """Return those findings by check."""
+    return {f.check: f for f in doubts(seen or circumstances(), left or raw(), offered_fen)}
 
 
 def verdicts(**planted):
@@ -284,8 +291,24 @@ def test_a_history_that_is_cut_short_is_damaged(folder):
     assert path.name in damage
     assert "cut short" in damage
     assert left.taps["worker"].tolist() == [1, 1]
-    findings = proof(circumstances(damaged=left.damaged), left, OFFERED)
+    findings = doubts(circumstances(damaged=left.damaged), left)
     assert verdict(findings)[0] == "inconclusive"
+
+
+def test_a_history_that_is_gone_is_damaged(folder):
+    """Its worker reported one: without it nobody knows what that worker's bidders did."""
+    path_of(folder, 1).unlink()
+    [damage] = read_raw(folder).damaged
+    assert "worker 1" in damage
+
+
+def test_a_payday_has_no_histories(tmp_path):
+    """Its workers report jobs and no history, so none can be missing."""
+    (tmp_path / "gate.json").write_text(json.dumps({"t0_ns": T0, "wall_offset_ns": 7}))
+    (tmp_path / "manifest-0.json").write_text(json.dumps({"jobs": [], "faults": []}))
+    left = read_raw(tmp_path)
+    assert (len(left.taps), set(left.manifests), left.damaged) == (0, {0}, ())
+    assert generator(Raw(left.taps, {0: manifest()}, T0, 0, True)).verdict == "pass"
 
 
 def test_a_gate_that_never_opened_is_told(tmp_path):
@@ -295,7 +318,7 @@ def test_a_gate_that_never_opened_is_told(tmp_path):
     assert len(left.taps) == 0
     assert left.taps.dtype == HISTORY
     assert not left.manifests
-    findings = proof(replace(circumstances(), ended="the bidders were not at the gate"), left, OFFERED)
+    findings = doubts(replace(circumstances(), ended="the bidders were not at the gate"), left)
     assert verdict(findings)[0] == "inconclusive"
 
 

@@ -6,16 +6,17 @@ from itertools import permutations
 import pytest
 
 from oversold import comparison
+from oversold.bid_plan import BidPlan
 from oversold.comparison import Load, compare, comparison_exit, run_exit, run_one
 from oversold.errors import Exit
-from oversold.plan import Plan
 
 CANARY = "none"
 
 
 def summary(strategy="redis-lua", verdict="pass", over=0.0, **more):
     """Return what the exit codes look at."""
-    return {"strategy": strategy, "verdict": verdict, "rates": {"oversubscription": over}, **more}
+    rates = {"oversubscription": over}
+    return {"strategy": strategy, "verdict": verdict, "canary": strategy == CANARY, "rates": rates, **more}
 
 
 @pytest.mark.parametrize(
@@ -98,7 +99,7 @@ def runs(monkeypatch):
 
 def plans(*strategies):
     """Return a plan for each strategy."""
-    return [Plan(scenario="s", strategy=strategy) for strategy in strategies]
+    return [BidPlan(scenario="s", strategy=strategy) for strategy in strategies]
 
 
 def compared(tmp_path, strategies, *loads):
@@ -111,10 +112,10 @@ def test_the_canary_runs_first_in_each_load(runs, tmp_path):
     seen = runs().seen
     document = compared(tmp_path, ["a", "b"], (100, 1), (100, 2))
     assert seen == [
-        ("none", 100, 1, None, "none-100-1"),
+        ("none", 100, 1, None, "canary-100-1"),
         ("a", 100, 1, 0.2, "a-100-1"),
         ("b", 100, 1, 0.2, "b-100-1"),
-        ("none", 100, 2, None, "none-100-2"),
+        ("none", 100, 2, None, "canary-100-2"),
         ("a", 100, 2, 0.2, "a-100-2"),
         ("b", 100, 2, 0.2, "b-100-2"),
     ]
@@ -162,7 +163,7 @@ def test_a_strategy_of_a_file_has_its_class_as_folder(runs, tmp_path):
     """A path is no name for a folder."""
     seen = runs().seen
     compared(tmp_path, ["locks/mine.py:Mine"], (100, 1))
-    assert [row[4] for row in seen] == ["none", "Mine"]
+    assert [row[4] for row in seen] == ["canary", "Mine"]
 
 
 @pytest.mark.parametrize(

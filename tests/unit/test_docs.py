@@ -2,25 +2,45 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shlex
-from collections.abc import Callable, Iterator
+import tomllib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import duckdb
 import numpy as np
 import pytest
 import typer
+from pydantic import BaseModel
 
 from oversold import errors, options, places
+from oversold.bid_plan import BidSettings
 from oversold.checkers import CHECKERS
+from oversold.checkers import payouts as payout_checkers
 from oversold.cli import CommandError, app
 from oversold.errors import UsageError
-from oversold.evidence import HISTORY, Claims, Ledger, StatusLog
-from oversold.plan import BidSettings, settings_from
-from oversold.report import parquet
+from oversold.evidence import HISTORY, NEVER, Claims, Ledger, StatusLog
+from oversold.model import PAY_REPLIES, PAYOUT_STATUSES, PayoutState, QueryReply, Terms, VoidReply
+from oversold.payday import PayoutPlan, PayoutSettings
+from oversold.payout_books import jobs_met
+from oversold.payout_evidence import BELIEF, PAYMENT, WITHDRAWAL, JobRun, PayoutEvidence
+from oversold.payout_summary import summarise
+from oversold.plan import Kind, settings_from
+from oversold.platform.channels import profile as channel_profile
+from oversold.platform.channels.books import Books, Call
+from oversold.platform.channels.client import STATUS_CODES
+from oversold.platform.channels.kernel import Kernel
+from oversold.platform.channels.profile import ChannelProfile, Outcomes
+from oversold.platform.channels.service import create_app
+from oversold.report import parquet, payout_parquet
 from oversold.strategies import registry
+from oversold.strategies.payouts import composed
+from oversold.strategies.payouts.obligation_table import obligations
+from oversold.strategies.registry import StrategyCard
 
 ROOT = Path(__file__).parents[2]
 HIDDEN = {"build", "dist", "node_modules"}
@@ -32,6 +52,7 @@ DOCUMENTS = sorted(
 EACH = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 # Words with two hyphens that belong to other programs.
 FOREIGN = {"--headless", "--csv", "--html", "--require-hashes", "--no-deps", "--no-build-isolation"}
+CHANNEL_CALLS = ("pay", "query", "void", "statement", "terms")
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 
@@ -55,39 +76,119 @@ def table(head: list[str], rows: list[list[str]]) -> str:
     return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
 
 
-def catalogue() -> str:
-    """Return the table of the built-in strategies, as docs/strategies.md shows it."""
-    cards = [registry.card(name) for name in registry.BID_STRATEGIES]
+def catalogue(cards: list[StrategyCard]) -> str:
+    """Return the table of strategies, claim locks or settlement policies."""
     rows = [[f"`{c.name}`", ", ".join(c.stores), c.algorithm, c.guarantee, c.hole] for c in cards]
     return table(["name", "stores", "algorithm", "guarantee", "known hole"], rows)
 
 
-def settings() -> str:
-    """Return the table of the pipeline's settings, as docs/scenarios.md shows it."""
+def settings(model: type[BaseModel], noun: str = "setting") -> str:
+    """Return the table of a model's fields with their defaults and meanings."""
     rows = []
-    for name, field in BidSettings.model_fields.items():
+    for name, field in model.model_fields.items():
         default = str(field.default).lower() if isinstance(field.default, bool | None) else str(field.default)
-        rows.append([f"`{name}`", f"`{default}`", field.description or ""])
-    return table(["setting", "default", "meaning"], rows)
+        rows.append([f"`{name}`", "needed" if field.is_required() else f"`{default}`", field.description or ""])
+    return table([noun, "default", "meaning"], rows)
 
 
-def test_the_catalogue_is_that_of_the_registry() -> None:
-    """docs/strategies.md shows name, stores, algorithm, guarantee and hole of every built-in strategy."""
-    expected = catalogue()
-    assert between(text("docs/strategies.md"), "catalogue") == expected, f"put this there:\n{expected}"
+def outcomes() -> str:
+    """Return the table of what a call does, what is said of it, and the HTTP status that says it."""
+    codes: Mapping[str, int] = {str(reply): code for reply, code in STATUS_CODES.items()}
+    rows = []
+    for name, field in Outcomes.model_fields.items():
+        effect, _, reply = name.partition("_")
+        rows.append([f"`{name}`", effect, f"{reply} ({codes[reply]})", field.description or ""])
+    return table(["key", "effect", "reply", "in words"], rows)
 
 
-def test_every_setting_is_documented() -> None:
-    """docs/scenarios.md has each setting of the bid pipeline with its default and meaning."""
-    expected = settings()
-    assert between(text("docs/scenarios.md"), "settings") == expected, f"put this there:\n{expected}"
+# Document, marker, and what stands between the markers.
+TABLES: list[tuple[str, str, Callable[[], str]]] = [
+    ("strategies", "catalogue", lambda: catalogue([registry.card(name) for name in registry.BID_STRATEGIES])),
+    ("scenarios", "settings", lambda: settings(BidSettings)),
+    ("payouts", "payout-settings", lambda: settings(PayoutSettings)),
+    ("payouts", "locks", lambda: catalogue(registry.halves(composed.LOCKS))),
+    ("payouts", "policies", lambda: catalogue(registry.halves(composed.POLICIES))),
+    ("channels", "outcomes", outcomes),
+    ("channels", "channel-profile", lambda: settings(ChannelProfile, "key")),
+]
+
+
+@pytest.mark.parametrize(("document", "marker", "made"), TABLES, ids=[f"{row[0]}-{row[1]}" for row in TABLES])
+def test_tables_say_what_the_code_says(document: str, marker: str, made: Callable[[], str]) -> None:
+    """Strategies, locks, policies, settings, outcomes and keys of a profile stand in the docs as in the code."""
+    expected = made()
+    assert between(text(f"docs/{document}.md"), marker) == expected, f"put this there:\n{expected}"
+
+
+def without_row(document: str, names: list[str]) -> list[str]:
+    """Return the names that have no row of their own in a table of a document."""
+    return [name for name in names if f"\n| `{name}`" not in document]
+
+
+def test_what_can_be_chosen_has_a_row() -> None:
+    """Each scenario in scenarios.md, each profile in channels.md, each policy in the table of lies, each way in
+    which jobs meet and each status in payouts.md."""
+    payouts = text("docs/payouts.md")
+    assert without_row(text("docs/scenarios.md"), list(places.scenarios())) == []
+    assert without_row(text("docs/channels.md"), list(places.profiles())) == []
+    lies = payouts.partition("### What they do when a channel lies")[2].partition("\n## ")[0]
+    assert without_row(lies, list(composed.POLICIES)) == []
+    assert without_row(payouts, ["overlap", "twice", "killed", *PAYOUT_STATUSES]) == []
+
+
+def unnamed(document: str, words: Iterable[str]) -> list[str]:
+    """Return the words that a document names nowhere as `word`."""
+    return [word for word in words if f"`{word}`" not in document]
+
+
+def test_a_missing_row_and_a_missing_name_are_found() -> None:
+    """A name in a sentence is no row; a part of a longer name is no name."""
+    assert without_row("So `a` is.\n| `b` | c |\n", ["a", "b"]) == ["a"]
+    assert unnamed("`t_s`, t, `since_s`", ["t_s", "t", "since"]) == ["t", "since"]
+
+
+def test_the_interface_of_payouts_is_documented() -> None:
+    """docs/payouts.md names each method of a strategy, each column of the obligations, each reply to a call."""
+    document = text("docs/payouts.md")
+    rows = re.sub(r"^(\| `\w+)\(.*?\)`", r"\1`", document, flags=re.MULTILINE)  # a method is told by its name
+    assert without_row(rows, [*registry.METHODS["payouts"], *CHANNEL_CALLS]) == []
+    assert unnamed(document, [column.name for column in obligations.columns]) == []
+    assert unnamed(document, [*PAY_REPLIES, *get_args(QueryReply), *get_args(VoidReply)]) == []
+    terms = {field.name for field in fields(Terms)}
+    assert unnamed(document.replace("`terms.", "`"), terms) == []
+
+
+def test_the_api_of_channels_is_documented() -> None:
+    """docs/channels.md names each request that a channel answers, each status code, each column of its books."""
+    document = text("docs/channels.md")
+    profile = places.profile("honest").channels["A"]
+    paths = create_app(Kernel("A", profile, 1, Books(":memory:"))).openapi()["paths"]
+    requests = [f"{method.upper()} {path}" for path, methods in paths.items() for method in methods]
+    assert len(requests) >= 8
+    assert [request for request in requests if f"\n| `{request}`" not in document] == []
+    assert [code for code in (*STATUS_CODES.values(), 422) if f"\n| {code} |" not in document] == []
+    assert unnamed(document, (field.name for field in fields(Call) if field.name != "id")) == []
+
+
+def test_the_example_profile_is_one() -> None:
+    """The profile in docs/channels.md is accepted as it stands."""
+    (block,) = [block for kind, block in FENCE.findall(text("docs/channels.md")) if kind == "toml"]
+    assert list(channel_profile.parse("ourbank", tomllib.loads(block)).channels) == ["bank", "wallet"]
+
+
+def test_every_variable_is_documented() -> None:
+    """docs/scenarios.md names each environment variable that the command reads."""
+    document = text("docs/scenarios.md")
+    assert "OVERSOLD_PROFILE" in variables()
+    assert unnamed(document, sorted(variables())) == []
 
 
 def test_presets_checks_and_exit_codes_are_documented() -> None:
     """Each preset has its row in scenarios.md, each checker and each exit code its row in verdicts.md."""
     scenarios, verdicts = text("docs/scenarios.md"), text("docs/verdicts.md")
     assert [name for name in places.presets() if f"\n| `{name}` |" not in scenarios] == []
-    assert [check.__name__ for check in CHECKERS if f"\n| `{check.__name__}`" not in verdicts] == []
+    checks = [check.__name__ for check in (*CHECKERS, *payout_checkers.CHECKERS)]
+    assert without_row(verdicts, [*checks, "complete", "strategy", "canary", "jobs", "generator"]) == []
     assert [int(code) for code in errors.Exit if f"\n| {int(code)} |" not in verdicts] == []
 
 
@@ -112,11 +213,12 @@ def complaint(words: list[str]) -> str | None:
         typed = [word for word in words[1:] if word != "--help"]
         if typed:
             given = command.make_context(words[0], typed).params
-            options.strategies_of(",".join(w for w in _strategies(given) if ".py:" not in w) or "all")
-            settings_from({}, given.get("settings") or [])
+            kind = places.kind(given["scenario"]) if "scenario" in given else "bids"
+            options.strategies_of(",".join(w for w in _strategies(given) if ".py:" not in w) or "all", kind)
+            settings_from(options.SETTINGS[kind], {}, given.get("settings") or [])
             places.preset(given.get("preset"))
-            if "scenario" in given:
-                places.scenario(given["scenario"])
+            if given.get("profile") and not given["profile"].endswith(".toml"):  # a file of the reader's own
+                places.profile(given["profile"])
     except KeyError:
         return f"there is no command {words[0]}"
     except CommandError as error:
@@ -147,6 +249,13 @@ def test_documented_commands_are_accepted(path: Path) -> None:
         ("```\noversold run bid-burst \\\n  --strategy none --set ful_when=reserved\n```", "ful_when"),
         ("| q | `oversold run bid-burst --strategy none --preset sed` |", "sed"),
         ("```sh\noversold run bid-bust --strategy none | tee log\n```", "bid-bust"),
+        ("so `oversold run payout-overlap --strategy row-lock` is", "row-lock"),
+        (
+            "so `oversold run payout-overlap --strategy none+blind-failover --set full_when=reserved` is",
+            "full_when",
+        ),
+        ("so `oversold run payout-overlap --strategy none+blind-failover --profile sead` is", "sead"),
+        ("so `oversold channels --profile hostil` is", "hostil"),
     ],
 )
 def test_a_wrong_command_is_found(document: str, says: str) -> None:
@@ -165,16 +274,21 @@ def known_options() -> set[str]:
         for word in [*parameter.opts, *parameter.secondary_opts]
     }
     locustfile = text("harness/oversold/load/locustfile.py")
-    return own | set(re.findall(r'add\("(--[\w-]+)"', locustfile)) | FOREIGN | {"--help"}
+    tables = {f"--{name}" for name in re.findall(r'^ +\("(\w+)", "', locustfile, re.MULTILINE)}
+    return own | tables | set(re.findall(r'add\("(--[\w-]+)"', locustfile)) | FOREIGN | {"--help"}
+
+
+def variables() -> set[str]:
+    """Return the environment variables that the command reads."""
+    group: Any = typer.main.get_command(app)
+    return {p.envvar for command in group.commands.values() for p in command.params if p.envvar}
 
 
 def strangers(document: str) -> set[str]:
     """Return the options and environment variables of a document that nothing reads; drawings do not count."""
     words = re.sub(r"^```text\n.*?^```$", "", document, flags=re.MULTILINE | re.DOTALL)
-    group: Any = typer.main.get_command(app)
-    variables = {p.envvar for command in group.commands.values() for p in command.params if p.envvar}
     wrong_options = set(re.findall(r"(?<![\w-])--[a-z][\w-]*", words)) - known_options()
-    return wrong_options | set(re.findall(r"OVERSOLD_[A-Z_]*[A-Z]", words)) - variables
+    return wrong_options | set(re.findall(r"OVERSOLD_[A-Z_]*[A-Z]", words)) - variables()
 
 
 @EACH
@@ -237,21 +351,30 @@ def test_python_examples_compile(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("document", "classes"),
-    [("README.md", ["MyStrategy", "Mended"]), ("docs/strategies.md", ["ScriptedStock"])],
+    ("document", "kind", "store", "classes"),
+    [
+        ("README.md", "bids", "redis", ["MyStrategy", "Mended"]),
+        ("docs/strategies.md", "bids", "redis", ["ScriptedStock"]),
+        ("docs/payouts.md", "payouts", "sql", ["Payroll", "Hasty"]),
+    ],
 )
-def test_example_strategies_are_strategies(document: str, classes: list[str], tmp_path: Path) -> None:
+def test_example_strategies_are_strategies(
+    document: str, kind: Kind, store: str, classes: list[str], tmp_path: Path
+) -> None:
     """The example strategies, saved as the document says, are accepted by the registry."""
-    blocks = [block for kind, block in FENCE.findall(text(document)) if kind == "python"]
+    blocks = [block for language, block in FENCE.findall(text(document)) if language == "python"]
     shop = tmp_path / "shop.py"
     shop.write_text("\n".join(block for block in blocks if "class " in block or "import" in block))
     for name in classes:
-        assert registry.load(f"{shop}:{name}").stores == {"redis"}
+        assert registry.load(f"{shop}:{name}", kind).stores == {store}
+    other: Kind = "payouts" if kind == "bids" else "bids"
+    with pytest.raises(UsageError, match=f"lacks .* for {other}"):
+        registry.load(f"{shop}:{classes[0]}", other)
 
 
 def test_the_readme_says_how_long_the_example_is() -> None:
     """Its own strategy takes fewer than 25 lines, blank ones not counted, and the README fewer than 150."""
-    own = next(block for kind, block in FENCE.findall(text("README.md")) if kind == "python")
+    own = next(block for language, block in FENCE.findall(text("README.md")) if language == "python")
     assert sum(bool(line.strip()) for line in own.splitlines()) < 25
     assert len(text("README.md").splitlines()) < 150
 
@@ -284,22 +407,95 @@ def recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str],
     return record
 
 
-def test_the_queries_run_and_answer(recorded: Callable[[str], None]) -> None:
+def payday() -> PayoutEvidence:
+    """Return a payday on which both channels paid the first of two obligations, after a second of doubt."""
+    ok, failed = PAY_REPLIES.index("ok"), PAY_REPLIES.index("failed")
+    s = 10**9
+    rows = [
+        (0, 0, 0, 3, 500, failed, 0, 1 * s, 2 * s, 1 * s),
+        (1, 0, 0, 3, 500, ok, 0, 3 * s, 4 * s, 3 * s),
+        (0, 1, 1, 0, 700, failed, 0, 2 * s, 3 * s, NEVER),
+    ]
+    return PayoutEvidence(
+        due_fen=np.array([500, 700]),
+        user=np.array([7, 8]),
+        t_due=np.array([0, s]),
+        channels=("A", "B"),
+        runs=(JobRun("interest#1", 0, 0, 5 * s), JobRun("maturity#1", s, s, NEVER)),
+        payments=np.array(rows, PAYMENT),
+        withdrawals=np.zeros(0, WITHDRAWAL),
+        states=(PayoutState("PAID"), PayoutState("REVIEW", "failed")),
+        beliefs=np.zeros(1, BELIEF),
+        unknown_since=np.array([s, s]),
+        unknown_until=np.array([2 * s, NEVER]),
+        t_end=6 * s,
+    )
+
+
+@pytest.fixture
+def paid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dict[str, Any]]:
+    """Stand in a folder with a comparison of payouts as its latest; paid(name) adds a run, returns its summary."""
+    monkeypatch.chdir(tmp_path)
+
+    def record(name: str) -> dict[str, Any]:
+        folder = Path("reports/payout-overlap/latest") / name
+        folder.mkdir(parents=True)
+        evidence, plan = payday(), PayoutPlan(scenario="payout-overlap", strategy=name)
+        payout_parquet.write(folder, evidence)
+        findings = [*payout_checkers.audit(evidence), jobs_met(plan, evidence)]
+        summary = summarise(evidence, findings, plan, places.profile("seed"))
+        written = {"strategy": name, "verdict": "fail", **summary}
+        (folder / "summary.json").write_text(json.dumps(written))
+        return summary
+
+    return record
+
+
+def test_the_queries_run_and_answer(
+    recorded: Callable[[str], None], paid: Callable[[str], dict[str, Any]]
+) -> None:
     """Each SQL block of docs/output.md runs on recorded files and gives at least one row."""
-    recorded("none")
-    recorded("memcached-cas")
+    for name in ("none", "memcached-cas"):
+        recorded(name)
+    for name in ("none+blind-failover", "row-lock+state-machine"):
+        paid(name)
     queries = [block for kind, block in FENCE.findall(text("docs/output.md")) if kind == "sql"]
     answers = [duckdb.execute(query).fetchall() for query in queries]
-    assert len(answers) >= 5
+    assert len(answers) >= 10
     assert all(answers)
     crossed = next(rows for query, rows in zip(queries, answers, strict=True) if "sold_fen > 1000000000" in query)
     assert crossed == [(2.0, 14_000_000.0)]
+    asked = dict(zip(queries, answers, strict=True))
+    (twice,) = (rows for query, rows in asked.items() if "HAVING count(*) > 1" in query)
+    payments = ["interest#1 by A, told failed", "interest#1 by B, told ok"]
+    assert twice == [(0, 7, 5.0, 10.0, payments)]
+    (lies,) = (rows for query, rows in asked.items() if "paid_again" in query)
+    assert lies[0] == ("none+blind-failover", "A", "failed", 1, 1, 2.0)
+    (doubts,) = (rows for query, rows in asked.items() if "still_open" in query)
+    assert doubts[0] == ("none+blind-failover", 2, 1.0, 1.0, 1)
 
 
-def test_every_column_is_documented(recorded: Callable[[str], None]) -> None:
+def test_every_column_is_documented(
+    recorded: Callable[[str], None], paid: Callable[[str], dict[str, Any]]
+) -> None:
     """docs/output.md names each column of each Parquet file."""
     recorded("none")
+    paid("none")
     document = text("docs/output.md")
-    for name in parquet.COLUMNS:
-        columns = duckdb.execute(f"SELECT * FROM 'reports/bid-burst/latest/none/{name}.parquet'").description
-        assert [column for column, *_ in columns or [] if f"`{column}`" not in document] == []
+    files = sorted(Path("reports").glob("*/latest/none/*.parquet"))
+    assert {path.stem for path in files} == {*parquet.COLUMNS, *payout_parquet.COLUMNS}
+    for path in files:
+        assert f"**{path.stem}**" in document
+        columns = duckdb.execute(f"SELECT * FROM '{path}'").description
+        assert unnamed(document, (column for column, *_ in columns or [])) == []
+
+
+def test_every_key_of_a_payday_is_documented(paid: Callable[[str], dict[str, Any]]) -> None:
+    """docs/output.md names each key that payouts add to summary.json, and one level down where names are fixed."""
+    document = text("docs/output.md").partition("Payouts besides:")[2].partition("compare.json")[0]
+    summary = paid("row-lock+state-machine")
+    common = {"limits", "t_end_s"}
+    assert [key for key in summary.keys() - common if f"`{key}" not in document] == []
+    for key in ("obligations", "rates", "unknown", "lies", "load"):
+        assert [name for name in summary[key] if f".{name}`" not in document] == [], key
+    assert unnamed(document, summary["outcomes"]) == []

@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from oversold.bid_plan import BidPlan, BidSettings
 from oversold.model import Claim
-from oversold.plan import BidSettings, Plan
 from oversold.platform.progress import ADD, READ, TAKE_BACK, DerivedProgress, ProgressRow
 from oversold.platform.tranche_status import MarkingRules
 
@@ -53,7 +53,7 @@ class Claims:
 def rules(mark, progress=None, **bids):
     """Return the marking rules of a plan with these settings."""
     settings = BidSettings(min_bid_fen=MIN_BID, **bids)
-    plan = Plan(scenario="s", strategy="none", capacity_fen=CAPACITY, bids=settings)
+    plan = BidPlan(scenario="s", strategy="none", capacity_fen=CAPACITY, bids=settings)
     return MarkingRules(plan, mark, progress or Sold())
 
 

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from oversold import options
+from oversold.bid_plan import BidPlan, BidSettings
 from oversold.errors import UsageError
 from oversold.options import Typed, choice_of, defaults_from_config, plan_of, strategies_of, whole, writable
-from oversold.plan import BidSettings, Plan
 from oversold.strategies import registry
 
 COMMANDS = {
@@ -34,7 +34,7 @@ def preset(here, text, name="mine"):
 def test_nothing_typed_is_the_defaults():
     """The plan's own, and half a millisecond of network."""
     plan = plan_of(Typed("bid-burst"), "redis-lua")
-    assert plan == Plan(scenario="bid-burst", strategy="redis-lua", rtt_s=0.0005)
+    assert plan == BidPlan(scenario="bid-burst", strategy="redis-lua", rtt_s=0.0005)
 
 
 def test_flags_beat_the_preset_and_the_preset_the_defaults(here):
@@ -44,7 +44,7 @@ def test_flags_beat_the_preset_and_the_preset_the_defaults(here):
     plan = plan_of(typed, "none")
     assert (plan.users, plan.lanes, plan.seed, plan.rtt_s) == (50, 4, 9, 0.001)
     assert plan.bids == BidSettings(p=0.25, steps=2)
-    assert plan.capacity_fen == Plan(scenario="s", strategy="s").capacity_fen
+    assert plan.capacity_fen == BidPlan(scenario="s", strategy="s").capacity_fen
 
 
 @pytest.mark.parametrize("name", ["seed", "latched-full"])
@@ -90,7 +90,7 @@ def test_unknown_names_suggest_the_near_ones():
 
 def test_an_unknown_key_of_a_preset_is_refused(here):
     """A misspelt option in a file is as wrong as one that is typed; `about` is for people."""
-    with pytest.raises(UsageError, match="preset mine: unknown keys laness, userz"):
+    with pytest.raises(UsageError, match="preset mine: unknown keys for bid-burst: laness, userz"):
         plan_of(Typed("bid-burst", preset=preset(here, "userz = 5\nlaness = 1")), "none")
     assert plan_of(Typed("bid-burst", preset=preset(here, "about = 'x'", "fine")), "none")
 
@@ -110,27 +110,27 @@ def test_urls_that_were_not_given_are_left_out():
 
 def test_strategies_keep_their_order():
     """As typed, with blanks and repeats gone."""
-    assert strategies_of("row-lock, none,row-lock,redis-lua") == ["row-lock", "none", "redis-lua"]
+    assert strategies_of("row-lock, none,row-lock,redis-lua", "bids") == ["row-lock", "none", "redis-lua"]
 
 
 def test_all_is_every_strategy():
     """Also among others, which then come where they were named."""
-    assert strategies_of("all") == registry.names()
-    assert strategies_of("row-lock,all")[0] == "row-lock"
-    assert sorted(strategies_of("row-lock,all")) == sorted(registry.names())
+    assert strategies_of("all", "bids") == registry.names()
+    assert strategies_of("row-lock,all", "bids")[0] == "row-lock"
+    assert sorted(strategies_of("row-lock,all", "bids")) == sorted(registry.names())
 
 
 @pytest.mark.parametrize("text", ["", " ", ",", " , ,"])
 def test_no_strategy_is_refused(text):
     """A comparison of nothing proves nothing."""
     with pytest.raises(UsageError, match="--strategies is empty"):
-        strategies_of(text)
+        strategies_of(text, "bids")
 
 
 def test_an_unknown_strategy_among_others_is_refused():
     """With the near one."""
     with pytest.raises(UsageError, match="did you mean row-lock"):
-        strategies_of("none,row-lok")
+        strategies_of("none,row-lok", "bids")
 
 
 def test_no_configuration_is_no_defaults():

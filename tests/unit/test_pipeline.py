@@ -6,9 +6,9 @@ import redis
 from hypothesis import given
 from hypothesis import strategies as st
 
+from oversold.bid_plan import BidPlan, BidSettings
 from oversold.evidence import NEVER, HoldEnd, Outcome, RefusedBy
 from oversold.model import Bid, Claim, Hold
-from oversold.plan import BidSettings, Plan
 from oversold.platform.faults import Faults
 from oversold.platform.pipeline import BidPipeline, StrategyError, Tap
 
@@ -98,7 +98,7 @@ class World:
 
 def run(world, failing_step=0, steps=STEPS, **bids):
     """Send one tap through; return the tap, the faults, and the StrategyError if there was one."""
-    plan = Plan(
+    plan = BidPlan(
         scenario="s",
         strategy="none",
         capacity_fen=10_000,
@@ -298,7 +298,7 @@ def test_a_ledger_that_does_not_answer_leaves_the_tap_unknown():
     world = World(write=psycopg.OperationalError("server closed the connection"))
     tap = Tap(7, BID, 1, 1000, 0, 0.0, 0.0)
     faults = Faults()
-    pipeline = BidPipeline(Plan(scenario="s", strategy="none"), world, world, world, world, world, faults)
+    pipeline = BidPipeline(BidPlan(scenario="s", strategy="none"), world, world, world, world, world, faults)
     with pytest.raises(psycopg.OperationalError):
         pipeline.run(tap)
     assert told(tap) == (Outcome.UNKNOWN, HoldEnd.LIVE, RefusedBy.NOBODY, 0)
@@ -315,7 +315,7 @@ def test_an_interruption_passes_through():
     world = World(reserve=Interruption())
     tap = Tap(7, BID, 1, 1000, 0, 0.0, 0.0)
     faults = Faults()
-    pipeline = BidPipeline(Plan(scenario="s", strategy="none"), world, world, world, world, world, faults)
+    pipeline = BidPipeline(BidPlan(scenario="s", strategy="none"), world, world, world, world, world, faults)
     with pytest.raises(Interruption):
         pipeline.run(tap)
     assert told(tap) == (Outcome.UNKNOWN, HoldEnd.NONE, RefusedBy.NOBODY, 0)

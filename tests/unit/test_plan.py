@@ -10,27 +10,26 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from oversold.assignment import Assignment
-from oversold.errors import UsageError
-from oversold.model import Tranche
-from oversold.plan import (
+from oversold.bid_plan import (
     MAX_CAPACITY_FEN,
     MAX_OFFERED_FEN,
-    MAX_USERS,
+    BidPlan,
     BidSettings,
-    Plan,
     bid_id,
     bid_index,
     draw_bids,
-    duration_s,
-    settings_from,
 )
+from oversold.bid_runs import tranche_of
+from oversold.errors import UsageError
+from oversold.model import Tranche
+from oversold.plan import MAX_USERS, duration_s, settings_from
 
 COLUMNS = ("amount_fen", "offset_ns", "failing_step", "steps_s", "fail_s")
 
 
 def plan(users=1000, bids=None, **fields):
     """Return a plan; `bids` are its bid settings."""
-    return Plan(scenario="s", strategy="none", users=users, bids=BidSettings(**(bids or {})), **fields)
+    return BidPlan(scenario="s", strategy="none", users=users, bids=BidSettings(**(bids or {})), **fields)
 
 
 def same(one, other, columns=COLUMNS):
@@ -241,7 +240,7 @@ def test_what_is_no_duration_is_refused(text):
 
 def test_settings_overlay_the_preset():
     """What is typed beats the preset, the last one wins, and the rest keeps its default."""
-    chosen = settings_from({"p": 0.5, "steps": 3}, ["p=0.2", "full_when=confirmed", "p=0.3"])
+    chosen = settings_from(BidSettings, {"p": 0.5, "steps": 3}, ["p=0.2", "full_when=confirmed", "p=0.3"])
     assert (chosen.p, chosen.steps, chosen.full_when) == (0.3, 3, "confirmed")
     assert chosen.model_copy(update={"p": 0.1, "steps": 12, "full_when": "reserved"}) == BidSettings()
 
@@ -253,7 +252,7 @@ def test_settings_overlay_the_preset():
 def test_an_unknown_setting_suggests_the_near_one(pair, near):
     """And lists all there are."""
     with pytest.raises(UsageError, match=f"did you mean .*{near}") as caught:
-        settings_from({}, [pair])
+        settings_from(BidSettings, {}, [pair])
     assert all(name in str(caught.value) for name in BidSettings.model_fields)
 
 
@@ -281,7 +280,7 @@ def test_a_value_that_does_not_fit_is_refused_in_one_line(pair):
     """The line names setting and value."""
     name, _, value = pair.partition("=")
     with pytest.raises(UsageError) as caught:
-        settings_from({}, [pair])
+        settings_from(BidSettings, {}, [pair])
     text = str(caught.value)
     assert "\n" not in text
     assert text.startswith(f"{name}={value!r}")
@@ -291,13 +290,13 @@ def test_a_value_that_does_not_fit_is_refused_in_one_line(pair):
 def test_a_word_without_an_equals_sign_is_refused(pair):
     """It says how settings are written."""
     with pytest.raises(UsageError, match="write key=value"):
-        settings_from({}, [pair])
+        settings_from(BidSettings, {}, [pair])
 
 
 def test_an_unknown_key_of_a_preset_is_refused():
     """Presets are checked as strictly as what is typed."""
     with pytest.raises(UsageError, match="reopen"):
-        settings_from({"reopen": True}, [])
+        settings_from(BidSettings, {"reopen": True}, [])
 
 
 def test_every_setting_explains_itself():
@@ -324,7 +323,7 @@ def test_every_setting_explains_itself():
 def test_a_plan_has_limits(fields):
     """Nonsense is refused when the plan is made, not in the middle of a burst."""
     with pytest.raises(ValidationError):
-        Plan(**{"scenario": "s", "strategy": "none", **fields})
+        BidPlan(**{"scenario": "s", "strategy": "none", **fields})
 
 
 @given(st.integers(1, MAX_USERS), st.integers(0, 2**63 - 1), st.floats(0, 10), st.floats(0, 1))
@@ -335,5 +334,5 @@ def test_an_assignment_survives_the_way_to_another_process(users, seed, rtt_s, p
     assignment = Assignment(given_plan, "t1-1", endpoints, Path("raw"))
     text = assignment.to_json()
     assert Assignment.from_json(text) == assignment
-    assert json.loads(text)["tranche_id"] == "t1-1"
-    assert assignment.tranche == Tranche("t1-1", given_plan.capacity_fen)
+    assert json.loads(text)["run_id"] == "t1-1"
+    assert tranche_of(assignment) == Tranche("t1-1", given_plan.capacity_fen)

@@ -4,10 +4,11 @@ import sys
 
 import pytest
 
+from oversold.bid_plan import CANARY
 from oversold.errors import UsageError
 from oversold.strategies import registry
 from oversold.strategies.bids.redis_lua import RedisLua
-from oversold.strategies.registry import BID_STRATEGIES, CANARY, METHODS, StrategyCard, card, load, names
+from oversold.strategies.registry import BID_STRATEGIES, METHODS, StrategyCard, card, load, names
 
 GOOD = '''
 class Mine:
@@ -204,4 +205,5 @@ def test_a_broken_installed_strategy_is_refused(target, words, installed):
 
 def test_the_methods_that_are_checked_are_the_interface():
     """No more, no less than what the protocol asks for."""
-    assert set(METHODS) == {"open", "reserve", "confirm", "release", "status"}
+    assert set(METHODS["bids"]) == {"open", "reserve", "confirm", "release", "status"}
+    assert set(METHODS["payouts"]) == {"open", "run_job", "reconcile", "state"}

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from oversold import __version__, summary
-from oversold.audit import Circumstances, Raw, proof
+from oversold import __version__, bid_runs, bid_summary, summary
+from oversold.audit import Circumstances, Raw, generator, proof
+from oversold.bid_plan import MAX_OFFERED_FEN, BidPlan, BidSettings
 from oversold.checkers import audit
 from oversold.evidence import (
     HISTORY,
@@ -26,7 +27,7 @@ from oversold.evidence import (
 )
 from oversold.model import Claim, Tranche
 from oversold.options import Typed, plan_of
-from oversold.plan import MAX_OFFERED_FEN, BidSettings, Plan, duration_s
+from oversold.plan import duration_s
 from oversold.stores.endpoint import Endpoint
 
 SECRET = "hunter2"
@@ -88,17 +89,18 @@ def manifest(**fields):
 def summarised(seen=None, manifests=None, wall_s=3.0):
     """Summarise a run, by default an honest one."""
     seen = seen or some_run()
-    plan = Plan(scenario="bid-burst", strategy="redis-lua", capacity_fen=1000, users=3, lanes=1)
+    plan = BidPlan(scenario="bid-burst", strategy="redis-lua", capacity_fen=1000, users=3, lanes=1)
     around = Circumstances(plan, False, 0.2, None, False, (), (), ())
     reports = {0: manifest(), 1: manifest()} if manifests is None else manifests
     left = Raw(seen.history, reports, 0, 0, True)
-    findings = audit(seen) + proof(around, left, 1500)
+    own = [bid_runs._demand(plan, 1500), bid_runs._overlap(left), generator(left)]
+    findings = audit(seen) + proof(around) + own
     url = f"redis://:{SECRET}@127.0.0.1:1/0"
     endpoints = {
         "redis": Endpoint("redis", url, "local", "7.0", {"persistence": "off"}),
         "memcached": Endpoint("memcached", "memcached://127.0.0.1:2", "emulated", "1.6"),
     }
-    return summary.summarise(seen, findings, around, left, endpoints, wall_s)
+    return summary.framed(bid_summary.summarise(seen, findings, plan), findings, around, left, endpoints, wall_s)
 
 
 def test_an_honest_run_is_summarised():
@@ -250,7 +252,7 @@ def typed_from(command):
 def test_the_command_repeats_the_run(fields, bids):
     """Read back as a command line, it gives the same plan, to the last digit of every setting."""
     assume(bids.get("demand", 1.3) * fields["capacity_fen"] < MAX_OFFERED_FEN)
-    plan = Plan(scenario="bid-burst", strategy="redis-lua", bids=BidSettings(**bids), **fields)
+    plan = BidPlan(scenario="bid-burst", strategy="redis-lua", bids=BidSettings(**bids), **fields)
     again = plan_of(*typed_from(summary.command(plan)))
     assert again.rtt_s == pytest.approx(plan.rtt_s, rel=1e-12)
     assert again.model_copy(update={"rtt_s": plan.rtt_s}) == plan
@@ -259,7 +261,7 @@ def test_the_command_repeats_the_run(fields, bids):
 @pytest.mark.parametrize("rtt", ["0.05us", "1.2345678ms", "1234.567ms"])
 def test_the_command_repeats_every_delay(rtt):
     """Whatever --rtt takes, the command that is printed takes and means as well."""
-    plan = Plan(scenario="bid-burst", strategy="none", rtt_s=duration_s(rtt))
+    plan = BidPlan(scenario="bid-burst", strategy="none", rtt_s=duration_s(rtt))
     words = shlex.split(summary.command(plan))
     try:
         again = duration_s(words[words.index("--rtt") + 1])
@@ -270,7 +272,7 @@ def test_the_command_repeats_every_delay(rtt):
 
 def test_a_command_survives_the_shell():
     """A path with blanks stays one word."""
-    plan = Plan(scenario="bid-burst", strategy="my locks/it's.py:Mine")
+    plan = BidPlan(scenario="bid-burst", strategy="my locks/it's.py:Mine")
     assert shlex.split(summary.command(plan))[4] == "my locks/it's.py:Mine"
 
 

@@ -1,16 +1,24 @@
 """How a checker's result becomes a finding: the three verdicts and the words they share."""
 
 from collections.abc import Mapping
+from typing import Protocol
 
-from oversold.evidence import Evidence
 from oversold.model import Finding, Verdict
 
 INCOMPLETE = "; the run is incomplete, so this proves nothing."
 
 
+class Gathered(Protocol):
+    """The evidence of any kind of run, as far as judging needs it."""
+
+    @property
+    def complete(self) -> bool:
+        """False when something was lost, so that what is missing is no one's fault."""
+
+
 def judge(
     check: str,
-    evidence: Evidence,
+    evidence: Gathered,
     *,
     broken: bool,
     detail: str,
@@ -20,7 +28,7 @@ def judge(
     """Return the finding of a check; `detail` is one sentence that ends with a full stop.
 
     A broken promise of an incomplete run is inconclusive, for what is missing may be what would have
-    kept it. A check that `stands` needs the ledger alone, and what is in there is a fact.
+    kept it. A check that `stands` needs the ledger or the books alone, and what is in there is a fact.
     """
     verdict: Verdict = "fail" if broken else "pass"
     if broken and not stands and not evidence.complete:

@@ -6,7 +6,13 @@ import json
 import logging
 import subprocess
 import sys
+from collections.abc import Mapping
 from typing import Any
+
+from oversold.plan import Kind
+
+# Locust's option, and the flag that it becomes: `--profile` is taken by Locust itself.
+OWN: Mapping[Kind, tuple[str, str]] = {"bids": ("capacity", "--capacity"), "payouts": ("channels", "--profile")}
 
 log = logging.getLogger("oversold")
 
@@ -20,10 +26,12 @@ class Attendant:
         RuntimeError: it could not begin; the text is its one-line reason.
     """
 
-    def __init__(self, scenario: str, options: Any, users: int, processes: int) -> None:
+    def __init__(self, scenario: str, drives: Kind, options: Any, users: int, processes: int) -> None:
         argv = [sys.executable, "-m", "oversold", "attend", scenario]
-        argv += ["--strategy", options.strategy, "--capacity", options.capacity, "--seed", options.seed]
-        argv += ["--lanes", options.lanes, "--rtt", options.rtt, "--out", options.out]
+        for option in ("strategy", "seed", "lanes", "rtt", "out"):
+            argv += [f"--{option}", getattr(options, option)]
+        option, flag = OWN[drives]
+        argv += [flag, getattr(options, option)]
         argv += ["--users", str(users), "--processes", str(processes)]
         if options.preset:
             argv += ["--preset", options.preset]

@@ -13,6 +13,7 @@ import psutil
 
 from oversold.assignment import Assignment
 from oversold.clock import now_ns, wall_offset_ns
+from oversold.plan import Plan
 
 LEAD_NS = 150_000_000  # from the decision to the opening, so that all workers have heard of it
 WATCH_S = 0.2
@@ -33,7 +34,7 @@ class Conductor:
 
     def __init__(
         self,
-        assignment: Assignment,
+        assignment: Assignment[Plan],
         send: Callable[[str, dict[str, Any], int], None],
         missing: Callable[[], set[int]],
         over: Callable[[], None],

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +23,37 @@ from oversold.assignment import Assignment
 from oversold.errors import Exit
 from oversold.load import statistics
 from oversold.load.attendant import Attendant
+from oversold.load.bidding import BidWorker
 from oversold.load.conductor import Conductor
 from oversold.load.lanes import Target
+from oversold.load.paying import PayoutWorker
 from oversold.load.worker import LoadWorker
+from oversold.payday import PayoutPlan
+from oversold.plan import Kind
 from oversold.targets.inprocess import PlatformTarget
 
 ASSIGNMENT = "OVERSOLD_ASSIGNMENT"
 HOME = "OVERSOLD_HOME"  # where the user stands: paths such as ./shop.py:MyStrategy count from there
 FEED_S = 1.0
+Options = tuple[tuple[str, str, str], ...]  # name, default, help
+OPTIONS: Mapping[Kind, Options] = {
+    "bids": (
+        ("strategy", "redis-lua", "lock strategy under test; see `oversold list`"),
+        ("capacity", "1000000000", "size of the tranche in fen"),
+        ("lanes", "64", "app-server workers in each process"),
+    ),
+    "payouts": (
+        ("strategy", "row-lock+state-machine", "payout strategy under test; see `oversold list`"),
+        ("channels", "seed", "profile of the payment channels; see `oversold list`"),
+        ("lanes", "8", "workers of each job in each process"),
+    ),
+}
+COMMON_OPTIONS: Options = (
+    ("seed", "1", "same seed, same plan"),
+    ("rtt", "0.5ms", "network delay between app server and store"),
+    ("preset", "", "settings of an incident; see `oversold list`"),
+    ("out", "reports", "folder for the run's files"),
+)
 
 log = logging.getLogger("oversold")
 
@@ -38,8 +61,9 @@ log = logging.getLogger("oversold")
 class Burst:
     """This process's part in the bursts of one Locust environment; the web UI may start several."""
 
-    def __init__(self, scenario: str, environment: Any, target: Callable[[Assignment, int], Target]) -> None:
+    def __init__(self, scenario: str, drives: Kind, environment: Any, target: Callable[..., Target]) -> None:
         self._scenario = scenario
+        self._drives = drives
         self._target = target
         self._environment = environment
         self._runner: Any = environment.runner
@@ -47,6 +71,7 @@ class Burst:
         self._worker: LoadWorker | None = None
         self._attendant: Attendant | None = None
         self._feeder: Any = None
+        self._strategy = ""
         listen = self._runner.register_message
         if isinstance(self._runner, MasterRunner):
             listen("oversold_parked", lambda environment, msg, **_: self._heard_parked(msg.data))
@@ -73,7 +98,9 @@ class Burst:
             options = self._environment.parsed_options
             workers = len(self._runner.clients.ready) if isinstance(self._runner, MasterRunner) else 1
             try:
-                self._attendant = Attendant(self._scenario, options, self._runner.target_user_count, workers)
+                self._attendant = Attendant(
+                    self._scenario, self._drives, options, self._runner.target_user_count, workers
+                )
             except RuntimeError as error:
                 log.error("%s", error)
                 self._environment.process_exit_code = 2
@@ -103,7 +130,7 @@ class Burst:
         if self._worker is not None:
             worker = self._worker
             if not worker.finished:
-                statistics.feed(self._environment, worker)
+                statistics.feed(self._environment, worker, self._strategy)
             worker.close(complete=worker.finished)
             self._worker = None
 
@@ -118,19 +145,24 @@ class Burst:
             )
 
     def _open(self, text: str) -> None:
-        worker = LoadWorker(Assignment.from_json(text), self._runner.worker_index, self._say, self._target)
-        self._worker = worker
+        assignment, number = Assignment.from_json(text), self._runner.worker_index
+        worker: LoadWorker = (
+            PayoutWorker(assignment, number, self._say)
+            if isinstance(assignment.plan, PayoutPlan)
+            else BidWorker(assignment, number, self._say, self._target)
+        )
+        self._worker, self._strategy = worker, assignment.plan.strategy
         self._environment.oversold_worker = worker
         self._feeder = gevent.spawn(self._feed)
 
     def _feed(self) -> None:
         while self._worker is not None:
             gevent.sleep(FEED_S)
-            statistics.feed(self._environment, self._worker)
+            statistics.feed(self._environment, self._worker, self._strategy)
 
     def _say(self, kind: str, data: dict[str, Any]) -> None:
         if kind == "oversold_done" and self._worker is not None:
-            statistics.feed(self._environment, self._worker)
+            statistics.feed(self._environment, self._worker, self._strategy)
         if isinstance(self._runner, WorkerRunner):
             if kind == "oversold_done":
                 self._send_statistics()  # before it, so that the master has all of them when it hears of the end
@@ -194,28 +226,26 @@ class Burst:
             self._environment.process_exit_code = 0
 
 
-def attach(scenario: str, target: Callable[[Assignment, int], Target] = PlatformTarget) -> None:
-    """Make the locustfile that calls this a scenario of `oversold`, by name; `target` is what its lanes drive."""
+def attach(scenario: str, *, drives: Kind = "bids", target: Callable[..., Target] = PlatformTarget) -> None:
+    """Make the locustfile that calls this a scenario of `oversold`, by name.
+
+    `drives` says what the incident is about; write it as a plain word, since the command line reads it from the
+    file without running it. `target` is what the bidders' lanes drive.
+    """
 
     @events.init_command_line_parser.add_listener
     def add_options(parser: LocustArgumentParser, **_: Any) -> None:
         parser.set_defaults(web_host="127.0.0.1")
-        group = parser.add_argument_group("oversold")
-        add = group.add_argument
-        add("--strategy", default="redis-lua", help="lock strategy under test; see `oversold list`")
-        add("--capacity", default="1000000000", help="size of the tranche in fen")
-        add("--seed", default="1", help="seed of bidders, amounts and failing steps")
-        add("--lanes", default="64", help="app-server workers in each process")
-        add("--rtt", default="0.5ms", help="network delay between app server and store")
-        add("--preset", default="", help="settings of an incident; see `oversold list`")
-        add("--set", dest="settings", default="", help="key=value[,key=value]: settings of the bid pipeline")
-        add("--out", default="reports", help="folder for the run's files")
+        add = parser.add_argument_group("oversold").add_argument
+        for option, default, text in (*OPTIONS[drives], *COMMON_OPTIONS):
+            add(f"--{option}", default=default, help=text)
+        add("--set", dest="settings", default="", help="key=value[,key=value]: settings; see `oversold list`")
 
     @events.init.add_listener
     def begin(environment: Environment, **_: Any) -> None:
         # Not earlier: Locust must not take a user's own locust.conf for this run's.
         os.chdir(os.environ.get(HOME, "."))
-        burst = Burst(scenario, environment, target)
+        burst = Burst(scenario, drives, environment, target)
         if burst.leads:
             environment.process_exit_code = int(Exit.INCONCLUSIVE)  # until a burst was audited
         environment.events.test_start.add_listener(lambda **_: burst.start())

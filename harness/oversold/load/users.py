@@ -12,7 +12,7 @@ from locust.exception import StopUser
 
 from oversold.clock import seeded
 from oversold.evidence import Outcome
-from oversold.load.worker import LoadWorker
+from oversold.load.bidding import BidWorker
 
 
 class BidderUser(User):
@@ -27,7 +27,7 @@ class BidderUser(User):
 
     def wait_at_gate(self) -> None:
         """Park until all bidders of all processes are there, then until this bidder's own arrival."""
-        worker: LoadWorker = self.environment.oversold_worker
+        worker: BidWorker = self.environment.oversold_worker
         index = worker.park()
         if index is None:
             raise StopUser  # more users than the plan has bids: somebody raised the number in mid-run

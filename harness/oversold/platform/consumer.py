@@ -20,11 +20,11 @@ def main() -> None:
     assignment = Assignment.from_json(Path(sys.argv[1]).read_text())
     plan = assignment.plan
     endpoints = {name: Endpoint(**fields) for name, fields in assignment.endpoints.items()}
-    kind = registry.load(plan.strategy)
+    kind = registry.load_bids(plan.strategy)
     context, _ = open_context(endpoints, kind.stores, SystemClock(), plan.rtt_s, plan.seed, "consumer")
     strategy = cast(ConsumerStrategy, kind(context))
     while True:
-        strategy.consume(assignment.tranche_id, WAIT_S)
+        strategy.consume(assignment.run_id, WAIT_S)
 
 
 if __name__ == "__main__":

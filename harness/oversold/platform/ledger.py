@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import psycopg
 
-from oversold import evidence, plan
+from oversold import bid_plan, evidence
 from oversold.clock import Clock, now_ns
 from oversold.model import Bid, Tranche
 from oversold.stores.endpoint import Endpoint
@@ -125,10 +125,10 @@ def read(
         f"SELECT status, {micros} FROM status_log WHERE tranche_id = %s ORDER BY at", (tranche_id,)
     ).fetchall()
     ledger = evidence.Ledger(
-        bid=np.array([plan.bid_index(tranche_id, row[0], users) for row in orders], np.int64),
+        bid=np.array([bid_plan.bid_index(tranche_id, row[0], users) for row in orders], np.int64),
         amount_fen=np.array([row[1] for row in orders], np.int64),
         t=since_gate(orders, 2),
-        refused=np.array([plan.bid_index(tranche_id, row[0], users) for row in refused], np.int64),
+        refused=np.array([bid_plan.bid_index(tranche_id, row[0], users) for row in refused], np.int64),
     )
     log = evidence.StatusLog(since_gate(changes, 1), np.array([row[0] == "full" for row in changes], np.bool_))
     return ledger, log

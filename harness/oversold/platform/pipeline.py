@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from oversold.bid_plan import BidPlan
 from oversold.clock import Clock, now_ns
 from oversold.evidence import NEVER, HoldEnd, Outcome, RefusedBy
 from oversold.model import HOLD_VERDICTS, Bid, Claim, Hold
-from oversold.plan import Plan
 from oversold.platform.faults import Faults, connection_lost
 from oversold.platform.ledger import LedgerPool
 from oversold.platform.progress import Progress
@@ -79,7 +79,7 @@ class BidPipeline:
 
     def __init__(
         self,
-        plan: Plan,
+        plan: BidPlan,
         strategy: BidStrategy,
         ledger: LedgerPool,
         status: TrancheStatus,

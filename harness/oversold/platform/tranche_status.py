@@ -7,8 +7,8 @@ from typing import Any
 
 import psycopg
 
+from oversold.bid_plan import BidPlan
 from oversold.model import Claim
-from oversold.plan import Plan
 from oversold.platform.ledger import Connection, LedgerPool
 from oversold.platform.progress import Progress
 
@@ -68,7 +68,7 @@ class TrancheStatus:
 class MarkingRules:
     """When the tranche is marked full, and when that is taken back: two of the three toggles of the incident."""
 
-    def __init__(self, plan: Plan, status: TrancheStatus, progress: Progress) -> None:
+    def __init__(self, plan: BidPlan, status: TrancheStatus, progress: Progress) -> None:
         self._min_bid_fen = plan.min_bid_fen
         self._capacity_fen = plan.capacity_fen
         self._when_confirmed = plan.bids.full_when == "confirmed"

@@ -9,9 +9,10 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cache
-from typing import Any
+from typing import Any, Literal
 
 import matplotlib
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
@@ -25,6 +26,9 @@ MARGIN = 0.4
 BLACK, ORANGE, SKY, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILLION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
 INK, FAINT_INK, RULE, BAND = "#1A1A1A", "#595959", "#D0D0D0", "#F4F4F4"
+
+# Each verdict is told by its word, its marker and its colour.
+_MARKS = {"pass": ("o", GREEN), "fail": ("X", VERMILLION), "inconclusive": ("s", FAINT_INK)}
 
 TITLE_PT, SUBTITLE_PT, TEXT_PT, SMALL_PT = 14.0, 10.0, 10.0, 8.5
 _BEFORE_UNIT = re.compile(r"(?<=\d) (?=%|ms\b|s\b|yuan\b|million\b)")  # where no line breaks
@@ -171,6 +175,39 @@ def place_axes(figure: Figure, left: float, bottom: float, width: float, height:
     """Return new axes at a place in inches."""
     w, h = figure.get_size_inches()
     return figure.add_axes((left / w, bottom / h, width / w, height / h))
+
+
+def draw_grid(axes: Axes, axis: Literal["x", "y", "both"] = "both") -> None:
+    """Draw faint lines at the ticks of an axis, behind all that is drawn on it."""
+    axes.grid(axis=axis, color=RULE, lw=0.5)
+    axes.set_axisbelow(True)
+
+
+def write_legend(
+    figure: Figure, y: float, keys: Sequence[Artist], *, handle: float = 1.8, apart: float = 1.4
+) -> None:
+    """Write the keys in one row from the left margin on, at `y` inches.
+
+    `handle` is the width of a key's picture, `apart` the room between two keys, both in font sizes.
+    """
+    width, height = figure.get_size_inches()
+    figure.legend(
+        handles=keys,
+        loc="center left",
+        bbox_to_anchor=(MARGIN / width, y / height),
+        ncols=max(1, len(keys)),
+        frameon=False,
+        borderpad=0,
+        borderaxespad=0,
+        handlelength=handle,
+        columnspacing=apart,
+        fontsize=SMALL_PT,
+    )
+
+
+def verdict_mark(verdict: str) -> tuple[str, str]:
+    """Return a verdict's marker and colour; one that this version does not know looks unproven."""
+    return _MARKS.get(verdict, _MARKS["inconclusive"])
 
 
 def spread(wanted: Sequence[float], gap: float, low: float, high: float) -> list[float]:

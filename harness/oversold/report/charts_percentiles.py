@@ -18,11 +18,11 @@ from oversold.report.charts_paper import (
     MARGIN,
     ORANGE,
     PURPLE,
-    RULE,
     SKY,
     SMALL_PT,
     TEXT_PT,
     VERMILLION,
+    draw_grid,
     fitted,
     place_axes,
     spread,
@@ -30,7 +30,8 @@ from oversold.report.charts_paper import (
     text_width,
     with_heading,
 )
-from oversold.report.tables import CANARY, duration
+from oversold.report.phrases import between
+from oversold.report.tables import CANARY, duration, named
 
 _WIDTH = 11.0
 _NAME_MAX = 2.6
@@ -65,7 +66,7 @@ def draw(series: Sequence[tuple[str, npt.NDArray[np.float64]]]) -> Figure:
     """Draw one line a strategy, labelled at its end; UsageError if there is no response at all."""
     finite = [(name, np.asarray(ms, np.float64)[np.isfinite(ms)]) for name, ms in series]
     lines = [
-        _Line(f"{name} (canary)" if name == CANARY else name, np.maximum(np.sort(ms), _FLOOR_MS))
+        _Line(named(name, canary=name == CANARY), np.maximum(np.sort(ms), _FLOOR_MS))
         for name, ms in finite
         if len(ms)
     ]
@@ -124,8 +125,7 @@ def _prepare(axes: Axes, lines: Sequence[_Line]) -> None:
     axes.yaxis.set_major_locator(FixedLocator(_round_times(low, high)))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda ms, _: f"{ms:g} ms" if ms < 1000 else f"{ms / 1000:,g} s"))
-    axes.grid(color=RULE, lw=0.5)
-    axes.set_axisbelow(True)
+    draw_grid(axes)
     axes.set_xlabel(
         "percentile of the bids (the tail is stretched: each nine takes the same room)", fontsize=SMALL_PT
     )
@@ -170,8 +170,7 @@ def _title(lines: Sequence[_Line]) -> str:
 
 
 def _subtitle(lines: Sequence[_Line], silent: Sequence[str]) -> str:
-    counts = sorted({len(line.ms) for line in lines})
-    some = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
+    some = between([len(line.ms) for line in lines], "{:,}".format)
     rule = f"each line ends, and is labelled, where {_SLOWER} bids were slower"
     said = f"{some} bids a run  ·  {rule}"
     return f"{said}  ·  no responses: {', '.join(silent)}" if silent else said

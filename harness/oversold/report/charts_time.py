@@ -16,27 +16,25 @@ from oversold.evidence import Ints
 from oversold.report.charts_course import Course, overlaps, total_s, without
 from oversold.report.charts_paper import (
     BLUE,
-    FAINT_INK,
     INK,
     MARGIN,
     ORANGE,
-    RULE,
     SMALL_PT,
     TEXT_PT,
     VERMILLION,
-    fitted,
+    draw_grid,
     place_axes,
     spread,
     text_height,
     with_heading,
     wrapped,
-    write,
+    write_legend,
 )
 from oversold.report.charts_words import MILLION, amount, conditions, headline
+from oversold.report.panels import HEAD_LINES, MAX_PANELS, WIDTH, Panels, write_head
 from oversold.report.tables import duration
 
 _LOST = "xxxx"  # the hatching of falsely full time that no live hold explains
-_MAX_PANELS = 12
 _POINTS = 3000  # a line of so many points looks like one of all of them, on paper and on a screen
 _LOG_SPAN = 8  # shared time turns logarithmic when the longest run takes so many times the shortest
 _TALLEST = 2  # shared axes reach so many times the capacity at most
@@ -62,36 +60,30 @@ def draw_one(course: Course) -> Figure:
 
 
 def draw_all(courses: Sequence[Course]) -> Figure:
-    """Draw up to `_MAX_PANELS` courses as small multiples on shared axes."""
+    """Draw up to `MAX_PANELS` courses as small multiples on shared axes."""
     if not courses:
         raise UsageError("no course of a sale to draw: give at least one run of a bid scenario")
-    shown = courses[:_MAX_PANELS]
-    columns = {1: 1, 2: 2, 3: 3, 4: 2}.get(len(shown), 3 if len(shown) <= 9 else 4)
-    rows = math.ceil(len(shown) / columns)
-    width, gap, panel_high = 12.0, 0.35, 1.75
-    left = MARGIN + 0.5
-    panel_wide = (width - left - MARGIN - gap * (columns - 1)) / columns
-    head_high = 0.25 + text_height(SMALL_PT, 2)
+    shown = courses[:MAX_PANELS]
+    panels = Panels.of(len(shown), most_columns=4)
+    panel_high = 1.75
+    row_high = panel_high + 0.25 + text_height(SMALL_PT, HEAD_LINES) + 0.2
     subtitle = conditions([course.summary for course in shown])
     if len(shown) < len(courses):
         subtitle += f"  ·  the first {len(shown)} of {len(courses)} runs"
-    body = 0.45 + rows * (panel_high + head_high + 0.2) + 0.45
-    figure, top = with_heading(width, body, headline([course.sale for course in shown]), subtitle)
+    body = 0.45 + panels.rows * row_high + 0.45
+    figure, top = with_heading(WIDTH, body, headline([course.sale for course in shown]), subtitle)
     ink = _Ink(shown)
     _write_key(figure, top - 0.2, shown)
     for i, course in enumerate(shown):
-        row, column = divmod(i, columns)
-        x = left + column * (panel_wide + gap)
-        y = top - 0.4 - (row + 1) * (panel_high + head_high + 0.2)
-        axes = place_axes(figure, x, y, panel_wide, panel_high)
+        row, x = panels.place(i)
+        y = top - 0.4 - (row + 1) * row_high
+        axes = place_axes(figure, x, y, panels.wide, panel_high)
         ink.prepare(axes)
         ink.draw(axes, course)
-        _write_panel_head(figure, x, y + panel_high, panel_wide, course)
-        axes.tick_params(labelleft=column == 0, labelbottom=i + columns >= len(shown))
-        if column == 0:
-            axes.set_ylabel(ink.money_label, fontsize=SMALL_PT)
-        if i + columns >= len(shown):
-            axes.set_xlabel(ink.time_label, fontsize=SMALL_PT)
+        fate = wrapped(figure, _fate(course), SMALL_PT, panels.wide)[:HEAD_LINES]
+        head_y = y + panel_high + 0.14 + text_height(SMALL_PT, HEAD_LINES)
+        write_head(figure, x, head_y, panels.wide, course.sale.name, fate)
+        panels.label(axes, i, ink.time_label, ink.money_label)
     return figure
 
 
@@ -138,8 +130,7 @@ class _Ink:
         axes.yaxis.set_major_locator(MaxNLocator(5))
         axes.set_xlim(low, high)
         axes.set_ylim(self._money[0] / self._fen, self._money[1] / self._fen)
-        axes.grid(axis="y", color=RULE, lw=0.5)
-        axes.set_axisbelow(True)
+        draw_grid(axes, "y")
 
     def draw(self, axes: Axes, course: Course) -> None:
         """Draw the flag, the capacity, the claim and the ledger."""
@@ -248,27 +239,10 @@ def _write_key(figure: Figure, y: float, courses: Sequence[Course]) -> None:
         if seconds:
             label = f"{words[hatch]}: {duration(1000 * seconds)}" if len(courses) == 1 else words[hatch]
             keys.append(Patch(label=label, **_shade(hatch)))
-    width, height = figure.get_size_inches()
-    figure.legend(
-        handles=keys,
-        loc="center left",
-        bbox_to_anchor=(MARGIN / width, y / height),
-        ncols=len(keys),
-        frameon=False,
-        borderpad=0,
-        borderaxespad=0,
-        handlelength=1.8,
-        columnspacing=1.4,
-        fontsize=SMALL_PT,
-    )
+    write_legend(figure, y, keys)
 
 
-def _write_panel_head(figure: Figure, x: float, y: float, width: float, course: Course) -> None:
-    """Write a panel's strategy and what became of its sale, in at most two lines below it."""
+def _fate(course: Course) -> str:
+    """Say what became of a sale, and how long it was falsely full."""
     seconds = total_s(course.false_full_periods())
-    said = course.message() + (f"; falsely full {duration(1000 * seconds)}" if seconds else "")
-    y += 0.14 + text_height(SMALL_PT, 2)
-    write(figure, x, y, fitted(figure, course.sale.name, TEXT_PT, width, "bold"), weight="bold")
-    for line in wrapped(figure, said, SMALL_PT, width)[:2]:
-        y -= text_height(SMALL_PT)
-        write(figure, x, y, line, SMALL_PT, color=FAINT_INK)
+    return course.message() + (f"; falsely full {duration(1000 * seconds)}" if seconds else "")

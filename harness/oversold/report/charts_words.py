@@ -1,9 +1,10 @@
-"""What the charts say in words: their titles and subtitles, derived from the data."""
+"""What the bid charts say in words: their titles and subtitles, derived from the data."""
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from oversold.model import yuan
+from oversold.report.phrases import all_or, clauses, made_under, nothing_proven, recorded, span, worst_first
 from oversold.report.tables import Sale, percent
 
 MILLION = 1_000_000
@@ -13,37 +14,27 @@ _NAMED = 2  # a title names so many strategies and counts the others
 def headline(sales: Sequence[Sale]) -> str:
     """Say which designs over- or undersold, the worst first; of several runs of one the worst counts."""
     designs = list(dict.fromkeys(sale.name for sale in sales))
-    over, under = _worst(sales, "over"), _worst(sales, "under")
-    if len(designs) == 1 and (over or under):
-        verb, rates = ("oversold", over) if over else ("undersold", under)
+    over = worst_first((sale.name, sale.over) for sale in sales)
+    short = worst_first((sale.name, sale.under) for sale in sales)
+    if len(designs) == 1 and (over or short):
+        verb, rates = ("oversold", over) if over else ("undersold", short)
         return f"{designs[0]} {verb} {_by(designs[0], rates, sales)}"
     said = []
     if over:
         said.append(f"{len(over)} of {len(designs)} designs oversold: {_listed(over, sales)}")
-    if under and not over:
-        said.append(f"{len(under)} of {len(designs)} designs undersold: {_listed(under, sales)}")
-    elif len(under) > 1:
-        said.append(f"{len(under)} undersold: {_listed(under, sales)}")
-    elif under:
-        said.extend(f"{name} undersold {_by(name, under, sales)}" for name in under)
+    if short and not over:
+        said.append(f"{len(short)} of {len(designs)} designs undersold: {_listed(short, sales)}")
+    elif len(short) > 1:
+        said.append(f"{len(short)} undersold: {_listed(short, sales)}")
+    elif short:
+        said.extend(f"{name} undersold {_by(name, short, sales)}" for name in short)
     unproven = {sale.name for sale in sales if sale.verdict == "inconclusive"}
-    right = [name for name in designs if name not in {*over, *under, *unproven}]
+    right = [name for name in designs if name not in {*over, *short, *unproven}]
     if not said and not right:
-        runs = "the run is" if len(sales) == 1 else f"all {len(sales)} runs are"
-        return f"Nothing is proven: {runs} inconclusive"
+        return nothing_proven(len(sales))
     if not said:
         said.append(_sold_out(designs, right, sales))
-    return "; ".join([*said, f"{len(unproven)} inconclusive"] if unproven else said)
-
-
-def _worst(sales: Sequence[Sale], side: Literal["over", "under"]) -> dict[str, float]:
-    """Return the strategies that went wrong on one side, the worst first, and their highest rates."""
-    worst: dict[str, float] = {}
-    for sale in sales:
-        rate = sale.over if side == "over" else sale.under
-        if rate > worst.get(sale.name, 0):
-            worst[sale.name] = rate
-    return dict(sorted(worst.items(), key=lambda item: -item[1]))
+    return clauses(said, len(unproven))
 
 
 def _listed(rates: Mapping[str, float], sales: Sequence[Sale]) -> str:
@@ -62,27 +53,16 @@ def _sold_out(designs: Sequence[str], right: Sequence[str], sales: Sequence[Sale
         return (
             f"{designs[0]} sold all but dust of {yuan(dust[0].off_fen)}" if dust else f"{designs[0]} sold exactly"
         )
-    everyone = "Both" if len(designs) == 2 else f"All {len(designs)}"
-    who = everyone if len(right) == len(designs) else f"{len(right)} of {len(designs)}"
-    return f"{who} designs sold exactly{' or all but dust' if dust else ''}"
+    return f"{all_or(len(right), len(designs))} designs sold exactly{' or all but dust' if dust else ''}"
 
 
 def conditions(runs: Sequence[Mapping[str, Any]]) -> str:
     """Say under what conditions the runs were made: users, capacity, lanes, network delay, seed."""
-
-    def load(key: str) -> list[Any]:
-        return [run["load"][key] for run in runs if run["load"].get(key)]
-
-    seeds = [run["seed"] for run in runs if run.get("seed") is not None]
-    parts = [
-        _span(load("users"), "{} users", "{:,}".format),
-        _span([run["tranche"]["capacity_fen"] for run in runs], "capacity {}", yuan),
-        _span(load("lanes"), "{} lanes", "{:,}".format),
-        _span(load("processes"), "{} processes", str),
-        _span(load("rtt_ms"), "rtt {} ms", "{:g}".format),
-        _span(seeds, "seed {}", str),
-    ]
-    return "  ·  ".join(part for part in parts if part)
+    return made_under(
+        runs,
+        span(recorded(runs, "load", "users"), "{} users", "{:,}".format),
+        span([run["tranche"]["capacity_fen"] for run in runs], "capacity {}", yuan),
+    )
 
 
 def amount(fen: int, capacity_fen: int) -> str:
@@ -132,11 +112,3 @@ def fate(sale: Sale, filled_at: int | None, *, ended_full: bool, marked: bool) -
     else:
         said = f"sold all but dust of {yuan(sale.off_fen)}"
     return f"{said} (inconclusive)" if doubtful else said
-
-
-def _span(values: Sequence[Any], template: str, word: Callable[[Any], str]) -> str:
-    """Word one value, or the least and the greatest of several; nothing for none."""
-    if not values:
-        return ""
-    least, greatest = min(values), max(values)
-    return template.format(word(least) if least == greatest else f"{word(least)} to {word(greatest)}")

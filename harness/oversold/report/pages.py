@@ -9,13 +9,15 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from matplotlib.figure import Figure
 from rich.console import Console
 
 from oversold.errors import UsageError
 from oversold.evidence import NEVER
 from oversold.model import yuan
-from oversold.report import charts, parquet, tables
+from oversold.report import charts, parquet, payout_charts, payout_parquet, payout_tables, tables
 
+Recorded = tuple[Mapping[str, Any], Path]  # a summary and the folder that holds its Parquet files
 SCHEMAS = {"summary.json": "oversold/run/1", "compare.json": "oversold/compare/1"}
 
 
@@ -49,9 +51,34 @@ def draw_comparison(folder: Path, document: Mapping[str, Any]) -> list[Path]:
     return _draw(folder, [(summary, folder / summary["folder"]) for summary in document["runs"]])
 
 
-def _draw(folder: Path, runs: Sequence[tuple[Mapping[str, Any], Path]]) -> list[Path]:
+def _draw(folder: Path, runs: Sequence[Recorded]) -> list[Path]:
     if not runs:
         return []
+    figures = _payout_figures(runs) if _pays(runs[0][0]) else _bid_figures(runs)
+    return [charts.save(figure, folder / name)[0] for name, figure in figures.items()]
+
+
+def _pays(summary: Mapping[str, Any]) -> bool:
+    return "obligations" in summary
+
+
+def _payout_figures(runs: Sequence[Recorded]) -> dict[str, Figure]:
+    summaries = [summary for summary, _ in runs]
+    recorded = [(summary, payout_parquet.read(place)) for summary, place in runs]
+    figures = {
+        "duplicate-or-missed": payout_charts.tradeoff(summaries),
+        "overpaid": payout_charts.overpaid_bars(summaries),
+    }
+    begun = [(summary, evidence) for summary, evidence in recorded if summary["t_end_s"] > 0]
+    if begun:
+        # The canary's jobs are the incident; without it, those of the run that broke most.
+        shown = max(begun, key=lambda run: (run[0]["canary"], run[0]["obligations"]["duplicates"]))
+        figures["jobs"] = payout_charts.gantt(*shown)
+        figures["unknown"] = payout_charts.unknown_backlog(begun)
+    return figures
+
+
+def _bid_figures(runs: Sequence[Recorded]) -> dict[str, Figure]:
     summaries = [summary for summary, _ in runs]
     recorded = [(summary, *parquet.read(place)) for summary, place in runs]
     times = [(summary["strategy"], _response_ms(history)) for summary, history, *_ in recorded]
@@ -70,7 +97,7 @@ def _draw(folder: Path, runs: Sequence[tuple[Mapping[str, Any], Path]]) -> list[
     answered = [(name, values) for name, values in times if len(values)]
     if answered:
         figures["response"] = charts.response_percentiles(answered)
-    return [charts.save(figure, folder / name)[0] for name, figure in figures.items()]
+    return figures
 
 
 def _response_ms(history: npt.NDArray[np.void]) -> npt.NDArray[np.float64]:
@@ -81,23 +108,30 @@ def _response_ms(history: npt.NDArray[np.void]) -> npt.NDArray[np.float64]:
 
 def print_run(console: Console, summary: Mapping[str, Any], folder: Path, pictures: Sequence[Path]) -> None:
     """Print one run: the table, every finding, what limited it, where its files are."""
-    console.print(tables.comparison_table([summary]))
+    pays = _pays(summary)
+    console.print(payout_tables.comparison_table([summary]) if pays else tables.comparison_table([summary]))
     for finding in summary["findings"]:
         mark = {"pass": "pass", "fail": "FAIL", "inconclusive": "unproven"}[finding["verdict"]]
         console.print(f"  {mark:<9}{finding['check']:<18}{finding['detail']}", soft_wrap=True, markup=False)
-    tranche = summary["tranche"]
-    sold = f"{yuan(tranche['confirmed_fen'])} of {yuan(tranche['capacity_fen'])} sold by the ledger"
+    sold = payout_tables.settled(summary) if pays else _sold(summary)
     console.print(f"\n{sold}; limited by {summary['limits']['limited_by']}.", soft_wrap=True, markup=False)
     _print_places(console, folder, pictures)
     console.print(f"repeat: {summary['command']}", soft_wrap=True, markup=False)
+
+
+def _sold(summary: Mapping[str, Any]) -> str:
+    tranche = summary["tranche"]
+    return f"{yuan(tranche['confirmed_fen'])} of {yuan(tranche['capacity_fen'])} sold by the ledger"
 
 
 def print_comparison(
     console: Console, document: Mapping[str, Any], folder: Path, pictures: Sequence[Path]
 ) -> None:
     """Print a comparison: one table, the reasons of all that did not pass, where the files are."""
-    console.print(tables.comparison_table(document["runs"], document["canary"]))
-    for reason in tables.reasons(document["runs"]):
+    runs = document["runs"]
+    table = payout_tables.comparison_table if runs and _pays(runs[0]) else tables.comparison_table
+    console.print(table(runs, document["canary"]))
+    for reason in tables.reasons(runs):
         console.print(reason, soft_wrap=True, markup=False)
     _print_places(console, folder, pictures)
 

@@ -1,7 +1,8 @@
 """A run's numbers in words and columns: what the terminal shows, worded as the charts word it."""
 
 import math
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
@@ -10,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from oversold.model import HOLD_VERDICTS
+from oversold.report.phrases import between
 
 CANARY = "none"  # the strategy that must oversell, or the burst could not have shown a fault
 
@@ -17,7 +19,7 @@ CANARY = "none"  # the strategy that must oversell, or the burst could not have 
 _RULED = Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
 _STYLES = {"pass": "green", "fail": "bold red", "inconclusive": "yellow"}
 _NAME_WIDTH = 18  # longer strategy names break at a hyphen, so that the table fits 80 columns
-_NOTHING = "-"
+NOTHING = "-"  # what stands where there is no number
 
 
 @dataclass(frozen=True)
@@ -39,9 +41,7 @@ class Sale:
     def read(cls, summary: Mapping[str, Any]) -> Self:
         """Take the sale out of the summary of a bid run; KeyError if it has no tranche."""
         tranche, rates = summary["tranche"], summary.get("rates", {})
-        lost = any(
-            found["check"] == "ledger" for found in summary.get("findings", []) if found["verdict"] != "pass"
-        )
+        lost = is_lost(summary, "ledger")
         return cls(
             str(summary["strategy"]),
             str(summary["verdict"]),
@@ -54,12 +54,27 @@ class Sale:
     @property
     def name(self) -> str:
         """The strategy's name, with a mark on the canary."""
-        return f"{self.strategy} (canary)" if self.strategy == CANARY else self.strategy
+        return named(self.strategy, canary=self.strategy == CANARY)
 
     @property
     def off_fen(self) -> int:
         """How far the ledger is from the capacity, in fen, whichever way; 0 without a ledger."""
         return abs((self.confirmed_fen or 0) - self.capacity_fen) if self.confirmed_fen is not None else 0
+
+
+def named(strategy: str, *, canary: bool) -> str:
+    """Return a strategy's name, with a mark on the canary."""
+    return f"{strategy} (canary)" if canary else strategy
+
+
+def is_lost(summary: Mapping[str, Any], check: str) -> bool:
+    """Return whether a run ended without the records that a check reads: then the check did not pass."""
+    return any(found["check"] == check and found["verdict"] != "pass" for found in summary.get("findings", []))
+
+
+def broken_checks(summary: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of the checks that a run failed."""
+    return tuple(str(found["check"]) for found in summary.get("findings", []) if found["verdict"] == "fail")
 
 
 def percent(rate: float | None) -> str:
@@ -69,7 +84,7 @@ def percent(rate: float | None) -> str:
     ('17.6 %', '0.002 %', '<0.001 %', '0', '>99.9 %', '-')
     """
     if (rate := _number(rate)) is None:
-        return _NOTHING
+        return NOTHING
     value = 100 * rate
     if value == 0:
         return "0"
@@ -90,7 +105,7 @@ def duration(ms: float | None) -> str:
     ('0.42 ms', '4.2 ms', '1.0 s', '3.1 s', '40.8 s', '-')
     """
     if (ms := _number(ms)) is None:
-        return _NOTHING
+        return NOTHING
     for below, scale, digits, unit in (
         (0.995, 1, 2, "ms"),
         (9.95, 1, 1, "ms"),
@@ -109,19 +124,28 @@ def comparison_table(summaries: Sequence[Mapping[str, Any]], canary: Mapping[str
     it the runs of strategy `none` among `summaries` prove it.
     """
     rows = list(summaries)
-    table = Table(box=_RULED, padding=0, show_edge=False)
-    table.add_column("strategy", no_wrap=True)
-    table.add_column("verdict", no_wrap=True)
-    for title in ("over", "under", "ok/s\np99", "tries\nwall"):
-        table.add_column(title, justify="right", no_wrap=True)
+    legend = "ok/s: goodput; p99: response since the intended start"
+    table = ruled(("over", "under", "ok/s\np99", "tries\nwall"), [legend, *_proof(rows, canary)])
     table.add_column("bidders\nwere told", justify="right")
     differ = len({_users(run) for run in rows}) > 1
     for run in rows:
         table.add_row(*_cells(run, differ))
-    legend = "ok/s: goodput; p99: response since the intended start"
-    table.caption = Text("\n".join([legend, *_proof(rows, canary)]))
-    table.caption_justify = "left"
     return table
+
+
+def ruled(numbers: Sequence[str], caption: Sequence[str]) -> Table:
+    """Return a table without rows: strategy, verdict, the columns of numbers; the lines of its caption below."""
+    table = Table(box=_RULED, padding=0, show_edge=False, caption=Text("\n".join(caption)), caption_justify="left")
+    table.add_column("strategy", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for title in numbers:
+        table.add_column(title, justify="right", no_wrap=True)
+    return table
+
+
+def verdict_cell(run: Mapping[str, Any]) -> Text:
+    """Return a run's verdict in its colour."""
+    return Text(run["verdict"], style=_STYLES.get(run["verdict"], ""))
 
 
 def reasons(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -144,7 +168,7 @@ def reasons(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
 
 def _cells(run: Mapping[str, Any], say_users: bool) -> list[Text]:
     rates, load = run.get("rates", {}), run.get("load", {})
-    name = _broken(str(run["strategy"]))
+    name = packed(re.split(r"(?<=[-_/:])", str(run["strategy"])), _NAME_WIDTH)
     if run["strategy"] == CANARY:
         name.append("(canary)")
     if say_users:
@@ -153,12 +177,12 @@ def _cells(run: Mapping[str, Any], say_users: bool) -> list[Text]:
     tries, wall = _number(load.get("attempts_per_bid")), _number(load.get("wall_s"))
     return [
         Text("\n".join(name)),
-        Text(run["verdict"], style=_STYLES.get(run["verdict"], "")),
+        verdict_cell(run),
         Text(percent(rates.get("oversubscription"))),
         Text(percent(rates.get("undersubscription"))),
         Text(f"{_rate(load.get('goodput_per_s'))}\n{duration(p99)}"),
-        Text(f"{_NOTHING if tries is None else f'{tries:.1f}'}\n{duration(wall and 1000 * wall)}"),
-        Text("\n".join(_told(run.get("outcomes", {}))) or _NOTHING),
+        Text(f"{NOTHING if tries is None else f'{tries:.1f}'}\n{duration(wall and 1000 * wall)}"),
+        Text("\n".join(_told(run.get("outcomes", {}))) or NOTHING),
     ]
 
 
@@ -175,22 +199,21 @@ def _proof(rows: Sequence[Mapping[str, Any]], canary: Mapping[str, Any] | None) 
     if not overs:
         return []
     if min(overs) > 0:
-        return [f"The canary (no lock) oversold by {_range(overs)}: a fault would show."]
+        return [f"The canary (no lock) oversold by {between(overs, percent)}: a fault would show."]
     if max(overs) > 0:
         return ["The canary (no lock) oversold in some bursts only: the others prove nothing."]
     return ["The canary (no lock) did not oversell: passes prove nothing."]
 
 
-def _range(rates: Sequence[float]) -> str:
-    least, greatest = percent(min(rates)), percent(max(rates))
-    return least if least == greatest else f"{least} to {greatest}"
+def packed(parts: Iterable[str], width: int) -> list[str]:
+    """Join the parts of a name into lines of at most `width`; a part that is longer gets a longer line.
 
-
-def _broken(name: str) -> list[str]:
-    """Break a long name after hyphens or underscores into lines of at most `_NAME_WIDTH`."""
+    >>> packed(["memcached-", "cas-", "retry"], 14)
+    ['memcached-cas-', 'retry']
+    """
     lines = [""]
-    for part in name.replace("-", "-\0").replace("_", "_\0").split("\0"):
-        if lines[-1] and len(lines[-1]) + len(part) > _NAME_WIDTH:
+    for part in parts:
+        if lines[-1] and len(lines[-1]) + len(part) > width:
             lines.append("")
         lines[-1] += part
     return lines
@@ -202,7 +225,7 @@ def _users(run: Mapping[str, Any]) -> str:
 
 def _rate(per_s: float | None) -> str:
     if (per_s := _number(per_s)) is None:
-        return _NOTHING
+        return NOTHING
     return f"{per_s:,.0f}" if per_s >= 10 else f"{per_s:.1f}"
 
 

@@ -6,16 +6,19 @@ import importlib
 import importlib.util
 import inspect
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, cast
 
 from oversold.errors import UsageError, near
+from oversold.plan import Kind
 from oversold.stores.providers import SERVERS
 from oversold.strategies.interface import BidStrategy
+from oversold.strategies.payouts import composed
+from oversold.strategies.payouts.interface import PayoutStrategy
 
-CANARY = "none"
 BID_STRATEGIES = {
     "none": "oversold.strategies.bids.none:NoLock",
     "check-then-decr": "oversold.strategies.bids.check_then_decr:CheckThenDecr",
@@ -26,8 +29,11 @@ BID_STRATEGIES = {
     "row-lock": "oversold.strategies.bids.row_lock:RowLock",
     "conditional-update": "oversold.strategies.bids.conditional_update:ConditionalUpdate",
 }
-GROUP = "oversold.strategies"
-METHODS = ("open", "reserve", "confirm", "release", "status")
+GROUPS: Mapping[Kind, str] = {"bids": "oversold.strategies", "payouts": "oversold.payouts"}
+METHODS: Mapping[Kind, tuple[str, ...]] = {
+    "bids": ("open", "reserve", "confirm", "release", "status"),
+    "payouts": ("open", "run_job", "reconcile", "state"),
+}
 
 
 @dataclass(frozen=True)
@@ -41,45 +47,86 @@ class StrategyCard:
     hole: str
 
 
-def names() -> list[str]:
-    """Return the names of all strategies that are installed here."""
-    return [*BID_STRATEGIES, *(e.name for e in entry_points(group=GROUP) if e.name not in BID_STRATEGIES)]
+def names(kind: Kind = "bids") -> list[str]:
+    """Return the names of all strategies of a kind that are installed here."""
+    own = _built_in(kind)
+    return [*own, *(entry.name for entry in entry_points(group=GROUPS[kind]) if entry.name not in own)]
 
 
-def load(name: str) -> type[BidStrategy]:
+def load_bids(name: str) -> type[BidStrategy]:
+    """Return a bid strategy's class; see `load`."""
+    return cast("type[BidStrategy]", load(name, "bids"))
+
+
+def load_payouts(name: str) -> type[PayoutStrategy]:
+    """Return a payout strategy's class; see `load`."""
+    return cast("type[PayoutStrategy]", load(name, "payouts"))
+
+
+def load(name: str, kind: Kind = "bids") -> type[Any]:
     """Return a strategy class by its name, or by `path/to/file.py:Class`.
 
     Raises:
-        UsageError: unknown name, unreadable file, or a class that is no bid strategy.
+        UsageError: unknown name, unreadable file, or a class that is no strategy of this kind.
     """
     if ".py:" in name:
         path, _, class_name = name.rpartition(":")
         found = getattr(_module_at(Path(path)), class_name, None)
         if found is None:
             raise UsageError(f"{path} has no class {class_name}")
+    elif name in _built_in(kind):
+        found = _load_built_in(name, kind)
     else:
-        target = BID_STRATEGIES.get(name)
-        if target is None:
-            outside = [entry for entry in entry_points(group=GROUP) if entry.name == name]
-            if not outside:
-                raise UsageError(
-                    f"unknown strategy {name!r}{near(name, names())}: see `oversold list`, or give path.py:Class"
-                )
-            try:
-                found = outside[0].load()
-            except (Exception, SystemExit) as error:
-                raise UsageError(f"strategy {name!r} cannot be loaded: {_brief(error)}") from error
-        else:
-            module, _, class_name = target.partition(":")
-            found = getattr(importlib.import_module(module), class_name)
-    _check(name, found)
-    return cast("type[BidStrategy]", found)
+        outside = [entry for entry in entry_points(group=GROUPS[kind]) if entry.name == name]
+        if not outside:
+            raise UsageError(_unknown(name, kind))
+        try:
+            found = outside[0].load()
+        except (Exception, SystemExit) as error:
+            raise UsageError(f"strategy {name!r} cannot be loaded: {_brief(error)}") from error
+    _check(name, found, kind)
+    return cast("type[Any]", found)
 
 
-def card(name: str) -> StrategyCard:
+def _built_in(kind: Kind) -> list[str]:
+    return list(BID_STRATEGIES) if kind == "bids" else composed.names()
+
+
+def _load_built_in(name: str, kind: Kind) -> Any:
+    if kind == "payouts":
+        return composed.load(name)
+    module, _, class_name = BID_STRATEGIES[name].partition(":")
+    return getattr(importlib.import_module(module), class_name)
+
+
+def _unknown(name: str, kind: Kind) -> str:
+    other: Kind = "payouts" if kind == "bids" else "bids"
+    if name in names(other):
+        return f"strategy {name!r} is for {other}, and this scenario is about {kind}: see `oversold list`"
+    if kind == "payouts" and "+" in name:
+        composed.load(name)  # says which half is unknown
+    return f"unknown strategy {name!r}{near(name, names(kind))}: see `oversold list`, or give path.py:Class"
+
+
+def card(name: str, kind: Kind = "bids") -> StrategyCard:
     """Return a strategy's description: its docstring's first sentence, its guarantee and its hole."""
-    strategy = load(name)
-    text = inspect.getdoc(strategy) or ""
+    strategy = load(name, kind)
+    return described(name, strategy, tuple(sorted(strategy.stores)))
+
+
+def halves(names: Mapping[str, str]) -> list[StrategyCard]:
+    """Return the descriptions of claim locks or settlement policies; `names` maps each to its `module:Class`."""
+    cards = []
+    for name, target in names.items():
+        module, _, class_name = target.partition(":")
+        found = getattr(importlib.import_module(module), class_name)
+        cards.append(described(name, found, tuple(sorted(found.stores))))
+    return cards
+
+
+def described(name: str, thing: type[Any], stores: tuple[str, ...]) -> StrategyCard:
+    """Return what the docstring of a strategy, a claim lock or a settlement policy says."""
+    text = inspect.getdoc(thing) or ""
     parts = [" ".join(part.split()) for part in text.split("\n\n")]
 
     def labelled(label: str) -> str:
@@ -87,7 +134,7 @@ def card(name: str) -> StrategyCard:
 
     return StrategyCard(
         name,
-        tuple(sorted(strategy.stores)),
+        stores,
         parts[0] if parts else "",
         labelled("Guarantee:"),
         labelled("Known hole:"),
@@ -109,13 +156,16 @@ def _module_at(path: Path) -> Any:
     return module
 
 
-def _check(name: str, found: Any) -> None:
+def _check(name: str, found: Any, kind: Kind) -> None:
     """Refuse, before anything is started, a class that cannot be a strategy."""
     if not inspect.isclass(found):
         raise UsageError(f"strategy {name!r} is not a class")
-    missing = [method for method in METHODS if not callable(getattr(found, method, None))]
+    missing = [method for method in METHODS[kind] if not callable(getattr(found, method, None))]
     if missing:
-        raise UsageError(f"strategy {name!r} lacks {', '.join(missing)}: see docs/strategies.md for the interface")
+        page = "strategies.md" if kind == "bids" else "payouts.md"
+        raise UsageError(
+            f"strategy {name!r} lacks {', '.join(missing)} for {kind}: see docs/{page} for the interface"
+        )
     stores = getattr(found, "stores", None)
     if not isinstance(stores, frozenset | set) or not stores <= set(SERVERS):
         raise UsageError(f"strategy {name!r} must have `stores`, a frozenset out of {', '.join(SERVERS)}")

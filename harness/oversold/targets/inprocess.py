@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 
 from oversold.assignment import Assignment
+from oversold.bid_plan import LEDGER_CONNECTIONS, BidPlan
 from oversold.clock import SystemClock
 from oversold.platform.faults import Faults
 from oversold.platform.ledger import LedgerPool
@@ -16,8 +17,6 @@ from oversold.stores.postgres import connect_raw
 from oversold.strategies import registry
 from oversold.strategies.interface import open_context
 
-LEDGER_CONNECTIONS = 8
-
 
 class PlatformTarget:
     """The app server of one worker process: ledger connections and status, shared by its lanes.
@@ -26,22 +25,22 @@ class PlatformTarget:
         Exception: a store does not answer; the driver's own error says which.
     """
 
-    def __init__(self, assignment: Assignment, worker: int) -> None:
+    def __init__(self, assignment: Assignment[BidPlan], worker: int) -> None:
         self._assignment = assignment
         self._plan = assignment.plan
         self._worker = worker
         self._clock = SystemClock()
         self._endpoints = {name: Endpoint(**fields) for name, fields in assignment.endpoints.items()}
-        self._strategy = registry.load(self._plan.strategy)
+        self._strategy = registry.load_bids(self._plan.strategy)
         sql = self._endpoints["sql"]
         self.faults = Faults()
         self._ledger = LedgerPool(sql, self._clock, self._plan.rtt_s, LEDGER_CONNECTIONS)
         listener = connect_raw(sql, self._clock, 0, autocommit=True)
-        self._status = TrancheStatus(self._ledger, listener, assignment.tranche_id)
+        self._status = TrancheStatus(self._ledger, listener, assignment.run_id)
         self._progress: Progress = (
-            ProgressRow(self._ledger, assignment.tranche_id, self._plan.bids.progress_tries)
+            ProgressRow(self._ledger, assignment.run_id, self._plan.bids.progress_tries)
             if self._plan.bids.progress == "row"
-            else DerivedProgress(self._ledger, assignment.tranche_id, self._clock)
+            else DerivedProgress(self._ledger, assignment.run_id, self._clock)
         )
 
     def lane(self, number: int) -> PlatformLane:

@@ -1,7 +1,6 @@
 """The charts: that they carry the numbers given, say them in their titles, and overlap nowhere."""
 
 import warnings
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -10,14 +9,13 @@ import matplotlib
 import numpy as np
 import pytest
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
-from matplotlib.text import Text
+from tests.unit.report.eyes import bar_widths, clashes, title_of, words
 
 from oversold.errors import UsageError
 from oversold.evidence import Claims, Ledger, StatusLog
 from oversold.report import charts
 from oversold.report.charts_course import Course, overlaps, total_s, without
-from oversold.report.charts_paper import new_paper, spread, write
+from oversold.report.charts_paper import spread
 
 CAPACITY = 1_000_000_000
 S = 1_000_000_000  # a second in ns
@@ -69,51 +67,6 @@ MANY = [
 ]
 
 
-def title_of(figure: Figure) -> str:
-    """Return the figure's title in one piece, however many lines it takes on the paper."""
-    return str(figure.get_label())
-
-
-def words(figure: Figure) -> list[str]:
-    """Return every text that is on the figure."""
-    return [text.get_text() for text in shown(figure)]
-
-
-def shown(figure: Figure) -> list[Text]:
-    """Return the text objects that are drawn."""
-    figure.draw_without_rendering()
-    texts = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
-    # Ticks beyond the axes' limits exist as objects, but are not drawn.
-    hidden = {
-        id(label)
-        for axes in figure.axes
-        for axis in (axes.xaxis, axes.yaxis)
-        for tick in [*axis.get_major_ticks(), *axis.get_minor_ticks()]
-        for label in (tick.label1, tick.label2)
-        if not axes.axison or not min(axis.get_view_interval()) <= tick.get_loc() <= max(axis.get_view_interval())
-    }
-    return [text for text in texts if id(text) not in hidden]
-
-
-def clashes(figure: Figure) -> list[str]:
-    """Return the texts that lie over one another or over the paper's edge."""
-    texts = shown(figure)
-    boxes = [(Text.get_window_extent(text), text.get_text()) for text in texts]
-    page = figure.bbox
-    found = [
-        f"{said!r} leaves the paper"
-        for box, said in boxes
-        if box.x0 < page.x0 or box.x1 > page.x1 or box.y0 < page.y0 or box.y1 > page.y1
-    ]
-    for (a, one), (b, other) in combinations(boxes, 2):
-        wide = min(a.x1, b.x1) - max(a.x0, b.x0)
-        high = min(a.y1, b.y1) - max(a.y0, b.y0)
-        # Line boxes hold room for accents and tails: two points of them may touch.
-        if wide > 1 and high > 2 / 72 * figure.dpi:
-            found.append(f"{one!r} over {other!r}")
-    return found
-
-
 def course(
     strategy: str = "redis-lua",
     share: float = 1.0,
@@ -143,17 +96,6 @@ def course(
 LATCHED = course("memcached-cas-retry", 0.983, full_at_s=1.5, under=0.017)
 
 
-def test_clashes_are_found() -> None:
-    """The test's own eye: texts over one another and over the edge are found, texts apart are not."""
-    figure = new_paper(4, 2)
-    write(figure, 0.5, 1.0, "one")
-    write(figure, 2.5, 1.0, "other")
-    assert clashes(figure) == []
-    write(figure, 0.6, 1.02, "over it")
-    write(figure, 3.8, 0.5, "leaves")
-    assert len(clashes(figure)) == 2
-
-
 @pytest.mark.parametrize("runs", [FIVE[:1], [FIVE[1]], FIVE, EIGHT, MANY], ids=["1", "tiny", "5", "8", "24"])
 def test_bars_overlap_nowhere(runs: list[dict[str, Any]]) -> None:
     """Names, numbers, verdicts and scales keep apart for 1 to 24 strategies and rates of all sizes."""
@@ -177,13 +119,6 @@ def test_bars_carry_the_numbers_given() -> None:
     assert (
         "10,000 users  ·  capacity 10,000,000 yuan  ·  64 lanes  ·  2 processes  ·  rtt 0.5 ms  ·  seed 1" in said
     )
-
-
-def bar_widths(figure: Figure) -> list[float]:
-    """Return the lengths of the bars in inches, signed, from the first row to the last."""
-    bars = [bar for axes in figure.axes for container in axes.containers for bar in container]
-    assert all(isinstance(bar, Rectangle) for bar in bars)
-    return [float(bar.get_width()) for bar in bars]
 
 
 def test_a_tiny_rate_is_neither_worded_nor_drawn_as_zero() -> None:

@@ -1,17 +1,16 @@
 """The terminal's tables: what they say, and that they fit and survive a pipe."""
 
-import io
 from typing import Any
 
 import pytest
-from rich.console import Console
-from rich.table import Table
+from tests.unit.report.eyes import not_plain, printed, too_wide
+from tests.unit.report.summaries import changed
 
 from oversold.report.tables import Sale, comparison_table, duration, percent, reasons
 
 
-def run(strategy: str = "redis-lua", verdict: str = "pass", **changed: Any) -> dict[str, Any]:
-    """Return a summary of the kind `oversold/run/1`; `changed` overrides its parts."""
+def run(strategy: str = "redis-lua", verdict: str = "pass", **parts: Any) -> dict[str, Any]:
+    """Return a summary of the kind `oversold/run/1`; `parts` override its own."""
     summary: dict[str, Any] = {
         "schema": "oversold/run/1",
         "scenario": "bid-burst",
@@ -26,16 +25,7 @@ def run(strategy: str = "redis-lua", verdict: str = "pass", **changed: Any) -> d
         "outcomes": {"ok": 5130, "sold_out": 4870, "busy": 0, "error": 0, "unknown": 0},
         "findings": [],
     }
-    for key, value in changed.items():
-        summary[key] = {**summary[key], **value} if isinstance(value, dict) else value
-    return summary
-
-
-def printed(table: Table, width: int = 80, **options: Any) -> str:
-    """Return the table as a file of that width gets it."""
-    out = io.StringIO()
-    Console(file=out, width=width, **options).print(table)
-    return out.getvalue()
+    return changed(summary, parts)
 
 
 def test_a_rate_is_never_rounded_to_what_it_is_not() -> None:
@@ -111,20 +101,18 @@ WORST = [
 
 def test_the_worst_table_fits_80_columns_uncut() -> None:
     """Neither long names nor wide numbers make a line longer than 80 columns or cut a cell."""
-    text = printed(comparison_table(WORST))
-    assert max(map(len, text.splitlines())) <= 80
-    assert "…" not in text
+    text = printed(table := comparison_table(WORST))
+    assert too_wide(table) == []
     for whole in ("10,000 sold out", "inconclusive", "12,345", "<0.001 %", "[red]"):
         assert whole in text
-    assert "…" in printed(comparison_table(WORST), width=40)  # the planted violation: no room
+    assert too_wide(table, width=40) != []  # the planted violation: no room
 
 
 def test_a_pipe_gets_plain_text() -> None:
     """Without a terminal there are no colour codes and no box-drawing; with one there is colour."""
-    rows = [row for row in WORST if str(row["strategy"]).isascii()]
-    assert printed(comparison_table(rows)).isascii()
-    assert "\x1b[" not in printed(comparison_table(rows))
-    assert "\x1b[" in printed(comparison_table(rows), force_terminal=True, color_system="standard")
+    table = comparison_table([row for row in WORST if row["strategy"].isascii()])
+    assert not_plain(table) == []
+    assert not_plain(table, force_terminal=True, color_system="standard") != []
 
 
 def test_numbers_that_are_missing_are_dashes() -> None:

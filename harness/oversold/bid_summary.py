@@ -1,0 +1,79 @@
+"""The bids' own part of summary.json: tranche, rates, load, latencies, outcomes, and what set the pace."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from oversold.bid_plan import BidPlan
+from oversold.checkers import measures
+from oversold.evidence import NEVER, Evidence
+from oversold.model import Finding
+
+LANES_BUSY = 0.8
+
+
+def summarise(evidence: Evidence, findings: Sequence[Finding], plan: BidPlan) -> dict[str, Any]:
+    """Return the keys that a burst of bids adds to its summary, as plain JSON types."""
+    taps = evidence.history
+    values = {finding.check: finding.values for finding in findings}
+    over, under = values.get("oversubscription", {}), values.get("undersubscription", {})
+    full = values.get("false_full", {})
+    return {
+        "tranche": {
+            "capacity_fen": plan.capacity_fen,
+            "confirmed_fen": evidence.ledger.confirmed_fen,
+            "offered_fen": int(evidence.bid_amount_fen.sum()),
+            "min_bid_fen": evidence.min_bid_fen,
+            "dust_fen": int(under.get("dust_fen", 0)),
+        },
+        "rates": {
+            "oversubscription": float(over.get("rate", 0.0)),
+            "undersubscription": float(under.get("rate", 0.0)),
+            "raw_undersubscription": float(under.get("raw", 0.0)),
+            "rollback": measures.rollback(taps),
+            "false_full_s": float(full.get("seconds", 0.0)),
+            "false_full_lost_s": float(full.get("lost_s", 0.0)),
+        },
+        "load": {
+            "bids": len(np.unique(taps["bid"])),
+            "taps": len(taps),
+            "goodput_per_s": measures.goodput_per_s(taps),
+            "arrival_span_s": measures.arrival_span_s(taps),
+            "peak_in_flight": measures.peak_in_flight(taps),
+            "overlap": measures.overlap(taps),
+            "attempts_per_bid": measures.attempts_per_bid(taps),
+            "time_to_fill_s": measures.time_to_fill_s(evidence.ledger, plan.capacity_fen),
+        },
+        "latency_ms": measures.latency_ms(taps),
+        "outcomes": measures.outcomes(taps),
+        "limits": _limits(taps, plan),
+        "t_end_s": evidence.t_end / 1e9,
+    }
+
+
+def _limits(taps: npt.NDArray[np.void], plan: BidPlan) -> dict[str, Any]:
+    busy = measures.lane_busy(taps, plan.processes * plan.lanes)
+    wait_ms, service_ms = _waits_ms(taps)
+    causes = []
+    if busy >= LANES_BUSY:
+        causes.append(f"the lanes ({busy:.0%} busy)")
+    elif wait_ms > service_ms:
+        causes.append(f"the lanes (half of the bids waited {wait_ms:,.0f} ms or more for one)")
+    return {
+        "causes": causes,
+        "otherwise": "the bidders' own arrival and think times",
+        "lane_busy": round(busy, 3),
+    }
+
+
+def _waits_ms(history: npt.NDArray[np.void]) -> tuple[float, float]:
+    """Return the medians of what a first tap waited for a lane and of what it then took there, in ms."""
+    first = history[(history["attempt"] == 1) & (history["t_done"] != NEVER)]
+    if not len(first):
+        return 0.0, 0.0
+    wait = np.median(first["t_admitted"] - first["t_intended"])
+    return float(wait) / 1e6, float(np.median(first["t_done"] - first["t_admitted"])) / 1e6

@@ -1,0 +1,82 @@
+"""The phrases that titles, subtitles and captions are put together from, of bids and of payouts alike."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+Number = TypeVar("Number", int, float)
+
+
+def between(values: Sequence[Any], word: Callable[[Any], str]) -> str:
+    """Word the least and the greatest of some values, or the one that both read as.
+
+    >>> between([64, 72], str), between([0.5001, 0.5002], "{:.1f}".format)
+    ('64 to 72', '0.5')
+    """
+    least, greatest = word(min(values)), word(max(values))
+    return least if least == greatest else f"{least} to {greatest}"
+
+
+def span(values: Sequence[Any], template: str, word: Callable[[Any], str]) -> str:
+    """Put one value, or the least and the greatest of several, into a template; nothing for none."""
+    return template.format(between(values, word)) if values else ""
+
+
+def made_under(runs: Sequence[Mapping[str, Any]], *matter: str) -> str:
+    """Join what the runs were about with what they were made under: lanes, processes, network delay, seed."""
+    seeds = [run["seed"] for run in runs if run.get("seed") is not None]
+    parts = [
+        *matter,
+        span(recorded(runs, "load", "lanes"), "{} lanes", "{:,}".format),
+        span(recorded(runs, "load", "processes"), "{} processes", str),
+        span(recorded(runs, "load", "rtt_ms"), "rtt {} ms", "{:g}".format),
+        span(seeds, "seed {}", str),
+    ]
+    return "  ·  ".join(part for part in parts if part)
+
+
+def recorded(runs: Sequence[Mapping[str, Any]], part: str, key: str) -> list[Any]:
+    """Return a number of one part of the summaries, of those runs that have it and where it is not zero."""
+    return [run[part][key] for run in runs if run.get(part, {}).get(key)]
+
+
+def worst_first(told: Iterable[tuple[str, Number]]) -> dict[str, Number]:
+    """Return the names with their greatest number above zero, the greatest first.
+
+    >>> worst_first([("a", 1), ("b", 0), ("c", 3), ("a", 2)])
+    {'c': 3, 'a': 2}
+    """
+    worst: dict[str, Number] = {}
+    for name, number in told:
+        if number > worst.get(name, 0):
+            worst[name] = number
+    return dict(sorted(worst.items(), key=lambda item: -item[1]))
+
+
+def all_or(number: int, of: int) -> str:
+    """Say how many there are of so many.
+
+    >>> all_or(2, 5), all_or(2, 2), all_or(5, 5)
+    ('2 of 5', 'Both', 'All 5')
+    """
+    if number < of:
+        return f"{number} of {of}"
+    return "Both" if number == 2 else f"All {number}"
+
+
+def clauses(said: Sequence[str], inconclusive: int) -> str:
+    """Join the clauses of a title, and say at its end how many designs are inconclusive."""
+    return "; ".join([*said, f"{inconclusive} inconclusive"] if inconclusive else said)
+
+
+def nothing_proven(runs: int) -> str:
+    """Say that so many runs are all inconclusive."""
+    return f"Nothing is proven: {'the run is' if runs == 1 else f'all {runs} runs are'} inconclusive"
+
+
+def listed(checks: Sequence[str]) -> str:
+    """Word the names of checks.
+
+    >>> listed(["hold_leak", "missed"])
+    'hold leak, missed'
+    """
+    return ", ".join(checks).replace("_", " ")

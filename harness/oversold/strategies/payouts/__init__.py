@@ -1,0 +1,1 @@
+"""Payout strategies: a claim lock and a settlement policy, put together by `+`."""

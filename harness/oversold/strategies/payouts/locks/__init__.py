@@ -1,0 +1,1 @@
+"""The claim locks, one file each: how a worker comes to an obligation. `composed` names them."""

@@ -1,0 +1,290 @@
+"""`payout-overlap` as a user calls it: the duplicate payout, its prevention, and runs that end badly."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import psutil
+import pytest
+
+from oversold.platform.channels import books
+
+from .conftest import REPOSITORY, all_gone, environment, wait_for
+
+pytestmark = [pytest.mark.servers, pytest.mark.slow]
+Call = Callable[..., Any]
+# The incident at a fifth of its size and time; still 32 calls in flight while the jobs overlap.
+SMALL = ["--users", "60", "--set", "obligations=700"]
+TWICE = ["--set", "jobs=twice", "--set", "again_min=5"]
+KILLED = ["--set", "jobs=killed", "--set", "kill_min=12", "--set", "again_min=20"]
+
+
+def by_strategy(document: dict[str, Any]) -> dict[str, Any]:
+    """Return the runs of a comparison by strategy."""
+    return {run["strategy"]: run for run in document["runs"]}
+
+
+def findings(summary: dict[str, Any]) -> dict[str, str]:
+    """Return the verdicts of a run by check."""
+    return {finding["check"]: finding["verdict"] for finding in summary["findings"]}
+
+
+@pytest.mark.alone
+def test_the_incident_and_its_prevention(oversold: Call, tmp_path: Path) -> None:
+    """Blind failover pays people twice, a state machine nobody; the files that the docs name are there."""
+    names = "none+blind-failover,row-lock+state-machine"
+    said = oversold("compare", "payout-overlap", "-s", names, "--seed", "1", "--json", *SMALL)
+    assert said.code == 0, said.err
+    runs = by_strategy(said.json)
+    blind, careful = runs["none+blind-failover"], runs["row-lock+state-machine"]
+    assert blind["canary"] is True
+    assert blind["verdict"] == "fail"
+    assert blind["obligations"]["duplicates"] > 0
+    assert blind["rates"]["duplicate"] == blind["obligations"]["duplicates"] / 700
+    assert blind["rates"]["overpaid"] > 0
+    assert careful["verdict"] == "pass", careful["reasons"]
+    assert careful["rates"] == {"duplicate": 0.0, "overpaid": 0.0, "missed": 0.0}
+    assert careful["lies"]["failed_but_paid"] > 0, "the channels lied to it as well"
+    assert careful["unknown"]["peak"] > 0
+    assert careful["outcomes"]["PAID"] + careful["obligations"]["reviews"] == 700
+    assert said.json["canary"]["paid_twice"] is True
+    folder = next(tmp_path.glob("reports/payout-overlap/2*"))
+    pictures = ("duplicate-or-missed", "overpaid", "jobs", "unknown")
+    assert {f"{name}.{kind}" for name in pictures for kind in ("png", "svg")} <= {p.name for p in folder.iterdir()}
+    payments = folder / "none+blind-failover/payments.parquet"
+    twice = f"""SELECT count(*) FROM (SELECT obligation FROM '{payments}' WHERE t_effect_s IS NOT NULL
+                AND NOT isnan(t_effect_s) GROUP BY obligation HAVING count(*) > 1)"""
+    assert duckdb.sql(twice).fetchall()[0][0] == blind["obligations"]["duplicates"]
+    again = oversold("report", str(folder), "--json")
+    assert (again.code, again.json) == (0, said.json)
+
+
+def test_honest_channels_and_a_job_that_is_started_twice(oversold: Call) -> None:
+    """Where channels never lie a claim lock is enough; without one, a second start pays everybody again."""
+    names = "none+blind-failover,row-lock+blind-failover"
+    said = oversold("compare", "payout-overlap", "-s", names, "--profile", "honest", "--json", *SMALL, *TWICE)
+    assert said.code == 1, said.err
+    runs = by_strategy(said.json)
+    assert runs.pop("none+blind-failover")["obligations"]["duplicates"] > 100
+    assert {run["verdict"] for run in runs.values()} == {"pass"}, [run["reasons"] for run in runs.values()]
+    assert said.json["canary"]["paid_twice"] is True, "the canary ran over the incident's channels"
+
+
+def test_a_job_that_is_killed_and_started_again(oversold: Call) -> None:
+    """What was in flight when it died is paid again by a blind policy, and never by the state machine."""
+    names = "row-lock+blind-failover,row-lock+state-machine"
+    said = oversold("compare", "payout-overlap", "-s", names, "--profile", "honest", "--json", *SMALL, *KILLED)
+    runs = by_strategy(said.json)
+    assert runs["row-lock+blind-failover"]["obligations"]["duplicates"] > 0
+    careful = runs["row-lock+state-machine"]
+    assert careful["verdict"] == "pass", careful["reasons"]
+    assert findings(careful)["jobs"] == "pass"
+
+
+SERVICE = '''
+"""Payout services of a user."""
+from oversold.model import PayoutState
+from oversold.strategies.payouts.composed import load
+
+Careful = load("row-lock+retry-same-key")
+
+class ResetsToUnpaid(load("row-lock+blind-failover")):
+    """A timeout, or anything else that is not ok, sets the obligation back to unpaid, to be paid again."""
+
+    def _pay(self, row):
+        channel = self.context.channels["A"]
+        if channel.pay(row.obligation_id, row.user_id, row.amount_fen, self._desk.fresh_key()) == "ok":
+            self._desk.paid(row, "A")
+        else:
+            self._desk.change(row, "DUE")
+
+    def __init__(self, context):
+        super().__init__(context)
+        self.context = context
+
+class NeverEnds(Careful):
+    """Its workers wait for a signal that never comes."""
+
+    def __init__(self, context):
+        super().__init__(context)
+        self.clock = context.clock
+
+    def run_job(self, job):
+        while True:
+            self.clock.sleep(0.1)
+
+class Raises(Careful):
+    def run_job(self, job):
+        raise ValueError("no such payday")
+
+class Confused(Careful):
+    def state(self, payday_id):
+        return {name: PayoutState("PAYED") for name in super().state(payday_id)}
+'''
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Path:
+    """Write the user's file."""
+    path = tmp_path / "service.py"
+    path.write_text(SERVICE)
+    return path
+
+
+def test_a_users_own_payout_services(oversold: Call, service: Path) -> None:
+    """One resets to unpaid and pays twice; one never ends, and what it left is missed; one raises; one talks
+    nonsense. Each is told by its own finding, and none of them stops the others."""
+    names = ",".join(f"{service}:{name}" for name in ("ResetsToUnpaid", "NeverEnds", "Raises", "Confused"))
+    short = ["--set", "horizon_s=6"]
+    said = oversold("compare", "payout-overlap", "-s", names, "--json", *SMALL, *short, timeout=200)
+    assert said.code == 1, said.err
+    resets, endless, raises, confused = said.json["runs"]
+    assert findings(resets)["overpaid"] == "fail"
+    assert findings(endless)["missed"] == "fail"
+    assert endless["obligations"]["missed"] == 700
+    assert findings(raises)["strategy"] == "fail"
+    assert any("no such payday" in reason for reason in raises["reasons"])
+    assert findings(confused)["strategy"] == "fail"
+    assert any("PAYED" in reason for reason in confused["reasons"])
+
+
+def channel_process(below: list[psutil.Process], name: str) -> psutil.Process:
+    """Return the process of a payment channel among a command's descendants."""
+    return next(
+        each
+        for each in below
+        if any(f"channel-{name}.json" in word for word in each.cmdline()) and "service" in " ".join(each.cmdline())
+    )
+
+
+def test_a_channel_that_is_killed_makes_no_pass(starting: Call) -> None:
+    """SIGKILL of channel A in mid-run: inconclusive with exit 4, and its books hold all that it acknowledged."""
+    running = starting("run", "payout-overlap", "-s", "row-lock+state-machine", "--no-canary", "--json", *SMALL)
+    running.scenario = "payout-overlap"
+    found: list[Path] = []
+
+    def paying() -> bool | None:
+        below = running.descendants()
+        victim = channel_process(below, "A")
+        path = next(Path(word) for word in victim.cmdline() if word.endswith("channel-A.json"))
+        found[:] = [path.with_suffix(".sqlite")]
+        return True if len(books.read_calls(found[0])) > 100 else None
+
+    wait_for(lambda: _quiet(paying), 60)
+    below = running.descendants()
+    victim = channel_process(below, "A")
+    acknowledged = sum(call.reply == "ok" for call in books.read_calls(found[0]))
+    victim.send_signal(signal.SIGKILL)
+    said = running.end()
+    assert said.code == 4, said.err
+    assert said.json["verdict"] == "inconclusive"
+    assert any("payment channel A has ended" in reason for reason in said.json["reasons"])
+    assert said.json["replies"]["A"]["ok"] >= acknowledged
+    assert said.json["obligations"]["paid_fen"] > 0
+    assert all_gone(below) == []
+
+
+def _quiet(probe: Callable[[], Any]) -> Any:
+    """Return None while the processes, or the tables of their books, are not there yet."""
+    try:
+        return probe()
+    except (StopIteration, psutil.Error, OSError, sqlite3.OperationalError):
+        return None
+
+
+def test_ctrl_c_keeps_the_books(starting: Call) -> None:
+    """Interrupted in mid-run: exit 4, the payments so far are on disk, no process is left."""
+    running = starting("run", "payout-overlap", "-s", "none+blind-failover", "--no-canary", "--json", *SMALL)
+    running.scenario = "payout-overlap"
+    folder = running.run_folder()
+    wait_for(lambda: (folder / "raw/gate.json").exists() or None, 60)
+    below = running.descendants()
+    running.process.send_signal(signal.SIGINT)
+    said = running.end()
+    assert said.code == 4, said.err
+    assert said.json["interrupted"] is True
+    count = duckdb.sql(f"SELECT count(*) FROM '{folder}/payments.parquet'").fetchall()[0][0]
+    assert count == said.json["load"]["calls"]
+    assert all_gone(below) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint"),
+    [
+        (["-s", "row-lock+state-machin"], "did you mean state-machine"),
+        (["-s", "rowlock+state-machine"], "did you mean row-lock"),
+        (["-s", "redis-lua"], "is for bids"),
+        (["-s", "row-lock+state-machine", "--profile", "sed"], "did you mean seed"),
+        (["-s", "row-lock+state-machine", "--profile", "bad.toml"], "1.1"),
+        (["-s", "row-lock+state-machine", "--profile", "missing.toml"], "missing.toml"),
+        (["-s", "row-lock+state-machine", "--capacity", "100"], "--capacity means nothing to payout-overlap"),
+        (["-s", "row-lock+state-machine", "--users", "10"], "use at least 33"),
+        (["-s", "row-lock+state-machine", "--set", "obligations=0"], "obligations='0'"),
+        (["-s", "row-lock+state-machine", "--set", "jobs=thrice"], "jobs='thrice'"),
+        (["-s", "row-lock+state-machine", "--set", "horizon_s=1"], "horizon_s=1 ends"),
+        (["-s", "row-lock+state-machine", "--set", "full_when=reserved"], "no such setting"),
+    ],
+)
+def test_bad_input_is_one_line(oversold: Call, tmp_path: Path, words: list[str], complaint: str) -> None:
+    """Whatever does not fit is refused before anything starts: exit 2, one line that names it, no traceback."""
+    (tmp_path / "bad.toml").write_text(
+        'about = "x"\n[channels.A]\noutcomes = {applied_ok = 0.9, none_failed = 0.2}\nlatency_s = 0.01\n'
+        "query_latency_s = 0.01\nvisibility_s = 0.1\nkey_retention_s = 1\ntimeout_s = 0.1\n"
+    )
+    said = oversold("run", "payout-overlap", *words)
+    assert said.code == 2, said.out
+    assert len(said.err.strip().splitlines()) == 1
+    assert complaint in said.err
+    assert not (tmp_path / "reports").exists()
+
+
+def test_plain_locust_audits_too(tmp_path: Path) -> None:
+    """`locust -f` with the scenario: an audit at the end, and exit code 4 since no canary ran."""
+    argv = [sys.executable, "-m", "locust", "-f", str(REPOSITORY / "scenarios/payout_overlap.py"), "--headless"]
+    argv += ["-u", "60", "-r", "60", "--processes", "2", "--strategy", "row-lock+retry-same-key"]
+    argv += ["--set", "obligations=300"]
+    done = subprocess.run(
+        argv, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 4, done.stderr
+    assert "No canary was run" in done.stderr
+    assert "pay A: ok" in done.stderr
+    assert (tmp_path / "reports/payout-overlap/latest/jobs.png").exists()
+
+
+def test_the_channels_alone(starting: Call) -> None:
+    """`oversold channels` serves both until Ctrl-C, and then names the ref that was paid through both."""
+    running = starting("channels", "--profile", "honest", "--port", "0", "--json", "--seed", "3")
+    below = wait_for(lambda: _quiet(lambda: [channel_process(running.descendants(), name) for name in "AB"]), 30)
+    ports = wait_for(
+        lambda: _quiet(
+            lambda: [
+                next(c.laddr.port for c in each.net_connections("tcp") if c.status == psutil.CONN_LISTEN)
+                for each in below
+            ]
+        ),
+        30,
+    )
+    for port in ports:
+        wish = json.dumps({"ref": "r1", "user_id": "u1", "amount_fen": 500}).encode()
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{port}/payments", wish, {"Content-Type": "application/json"}
+        )
+        assert urllib.request.urlopen(request).status == 201
+        paths = json.load(urllib.request.urlopen(f"http://127.0.0.1:{port}/openapi.json"))["paths"]
+        assert {"/payments", "/payments/{ref}", "/payments/{ref}/void"} <= set(paths)
+    os.kill(running.process.pid, signal.SIGINT)
+    said = running.end()
+    assert said.code == 0, said.err
+    assert said.json["refs_paid_twice"] == ["r1"]
+    assert said.json["paid_fen"] == 1000
