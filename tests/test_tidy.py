@@ -24,7 +24,7 @@ GROUND = (
     "history",
     "plan",
     "bid_plan",
-    "payday",
+    "payout_plan",
     "assignment",
 )
 DESK = (

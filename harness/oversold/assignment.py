@@ -11,7 +11,7 @@ from typing import Annotated, Any, Generic, TypeVar
 from pydantic import Field, TypeAdapter
 
 from oversold.bid_plan import BidPlan
-from oversold.payday import PayoutPlan
+from oversold.payout_plan import PayoutPlan
 from oversold.plan import Plan
 
 Plan_co = TypeVar("Plan_co", bound=Plan, covariant=True)

@@ -222,7 +222,7 @@ def _canary(seen: Circumstances) -> Finding:
 
 
 def generator(raw: Raw) -> Finding:
-    """Bidders that arrive much later than planned mean that the generator, not the design, set the pace."""
+    """Users that come much later than planned mean that the generator, not the design, set the pace."""
     lag_ms = max((m["arrival_lag_ms"]["p99"] for m in raw.manifests.values()), default=0.0)
     wall_ms = max((m["wall_s"] * 1e3 for m in raw.manifests.values()), default=0.0)
     dropped = sum(m.get("dropped", 0) for m in raw.manifests.values())
@@ -232,8 +232,8 @@ def generator(raw: Raw) -> Finding:
         return Finding("generator", "inconclusive", detail, values)
     if lag_ms > max(ARRIVAL_LAG_MIN_MS, ARRIVAL_LAG_SHARE * wall_ms):
         detail = (
-            f"The load generator was the bottleneck: bidders arrived up to {lag_ms:,.0f} ms late. "
+            f"The load generator was the bottleneck: users came up to {lag_ms:,.0f} ms late. "
             "Use fewer users, or more processes on more cores."
         )
         return Finding("generator", "inconclusive", detail, values)
-    return Finding("generator", "pass", f"Bidders arrived within {lag_ms:,.0f} ms of their plan.", values)
+    return Finding("generator", "pass", f"Users came within {lag_ms:,.0f} ms of their plan.", values)

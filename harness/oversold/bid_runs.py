@@ -26,7 +26,7 @@ from oversold.load.launch import Beat, Ending
 from oversold.model import Claim, Finding, Tranche
 from oversold.platform import ledger as ledgers
 from oversold.report import parquet
-from oversold.session import CALL_S, Burst, Session, opened, sampling
+from oversold.session import CALL_S, Burst, Session, asked, sampling
 from oversold.stores.guard import package_environment
 from oversold.strategies.calling import within
 from oversold.strategies.interface import BidStrategy, ConsumerStrategy, Context, open_context
@@ -102,7 +102,7 @@ def _opened(kind: type[BidStrategy], context: Context, tranche: Tranche, burst: 
         strategy.open(tranche)
         return strategy
 
-    return opened(work, burst)
+    return asked(work, "open", burst)
 
 
 def _sample(strategy: BidStrategy, tranche_id: str, burst: BidBurst) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -13,8 +13,8 @@ from rich.table import Table
 
 from oversold import places
 from oversold.bid_plan import BidSettings
-from oversold.errors import UsageError
-from oversold.payday import PayoutSettings
+from oversold.errors import UsageError, near
+from oversold.payout_plan import PayoutSettings
 from oversold.strategies import registry
 from oversold.strategies.payouts import composed
 
@@ -57,23 +57,60 @@ def _settings(model: type[BaseModel]) -> list[dict[str, Any]]:
     ]
 
 
-def show(console: Console, document: Mapping[str, Any]) -> None:
-    """Print the catalogue as tables."""
+def show(console: Console, document: Mapping[str, Any], sections: Sequence[str] = ()) -> None:
+    """Print the catalogue as tables; with `sections`, only those of `SECTIONS`.
+
+    Raises:
+        UsageError: there is no such section.
+    """
+    for name in sections:
+        if name not in SECTIONS:
+            raise UsageError(f"no section {name!r}{near(name, list(SECTIONS))}: there are {', '.join(SECTIONS)}")
+    for name, show_one in SECTIONS.items():
+        if not sections or name in sections:
+            show_one(console, document)
+
+
+def _show_scenarios(console: Console, document: Mapping[str, Any]) -> None:
     console.print(_table("Scenarios", [(row["name"], row["about"]) for row in document["scenarios"]]))
+
+
+def _show_bids(console: Console, document: Mapping[str, Any]) -> None:
     console.print(_cards("Strategies for bids", "strategy", document["strategies"]))
+
+
+def _show_payouts(console: Console, document: Mapping[str, Any]) -> None:
     payouts = document["payouts"]
     console.print("[bold]Strategies for payouts[/bold] are a lock and a policy, e.g. row-lock+state-machine:")
     console.print(_cards("Claim locks", "lock", payouts["locks"]))
     console.print(_cards("Settlement policies", "policy", payouts["policies"]))
+
+
+def _show_presets(console: Console, document: Mapping[str, Any]) -> None:
     console.print(_table("Presets (--preset)", [(row["name"], row["about"]) for row in document["presets"]]))
-    console.print(
-        _table("Payment channels (--profile)", [(row["name"], row["about"]) for row in document["profiles"]])
-    )
+
+
+def _show_profiles(console: Console, document: Mapping[str, Any]) -> None:
+    rows = [(row["name"], row["about"]) for row in document["profiles"]]
+    console.print(_table("Payment channels (--profile)", rows))
+
+
+def _show_settings(console: Console, document: Mapping[str, Any]) -> None:
     for title, key in (("Settings for bids", "settings"), ("Settings for payouts", "payout_settings")):
         settings = Table("setting", "default", "meaning", title=f"{title} (--set key=value)", **_STYLE)
         for row in document[key]:
             settings.add_row(row["name"], _plain(row["default"]), row["about"])
         console.print(settings)
+
+
+SECTIONS: Mapping[str, Callable[[Console, Mapping[str, Any]], None]] = {
+    "scenarios": _show_scenarios,
+    "bids": _show_bids,
+    "payouts": _show_payouts,
+    "presets": _show_presets,
+    "profiles": _show_profiles,
+    "settings": _show_settings,
+}
 
 
 def _cards(title: str, noun: str, rows: list[Mapping[str, Any]]) -> Table:

@@ -28,7 +28,7 @@ from oversold.arguments import (
     option,
     takes,
 )
-from oversold.errors import Exit, OversoldError
+from oversold.errors import Exit, OversoldError, near
 
 app = typer.Typer(
     name="oversold",
@@ -41,6 +41,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+CLICK_INTERRUPTED = 130  # what the command line's library makes of Ctrl-C
+# Read by the harness itself: for a look at its faults, and by its children.
+OWN_VARIABLES = {"OVERSOLD_DEBUG", "OVERSOLD_ASSIGNMENT", "OVERSOLD_HOME"}
 # typer brings its own click since 0.2x and older ones use click's: either way this is its UsageError.
 CommandError: Any = typer.BadParameter.__mro__[1]
 
@@ -196,12 +199,21 @@ def report(
 
 
 @app.command(name="list")
-def list_(json_: Json = False) -> None:
-    """Show scenarios, strategies, presets and settings."""
+def list_(
+    sections: Annotated[
+        list[str] | None,
+        typer.Argument(
+            help="Only these: scenarios, bids, payouts, presets, profiles, settings. Default: all.",
+            metavar="SECTION...", show_default=False,
+        ),
+    ] = None,
+    json_: Json = False,
+) -> None:  # fmt: skip
+    """Show scenarios, strategies, presets, channel profiles and settings. The JSON document is always whole."""
     from oversold import catalogue, terminal
 
     document = catalogue.everything()
-    catalogue.show(terminal.console(json_on_stdout=json_), document)
+    catalogue.show(terminal.console(json_on_stdout=json_), document, sections or ())
     _finish(document, json_, Exit.PASS)
 
 
@@ -328,30 +340,42 @@ def _command() -> Any:
     command = typer.main.get_command(app)
     commands = getattr(command, "commands", {})
     config = defaults_from_config({name: {p.name for p in each.params} for name, each in commands.items()})
+    _notice({p.envvar for each in commands.values() for p in each.params if isinstance(p.envvar, str)})
     return command.main(standalone_mode=False, default_map=config)
+
+
+def _notice(known: set[str]) -> None:
+    """Say which of our environment variables nobody reads: a misspelt one would change nothing, silently."""
+    for name in sorted(os.environ):
+        if name.startswith("OVERSOLD_") and name not in known | OWN_VARIABLES:
+            _complain(f"warning: environment variable {name} is unknown{near(name, sorted(known))}")
 
 
 def _guarded(call: Callable[[], Any]) -> int:
     try:
         code = call()
     except OversoldError as error:
-        _complain(str(error))
-        return int(error.exit_code)
+        return _failed(error.exit_code, str(error))
     except CommandError as error:
-        _complain(f"{error.format_message()} See `{error.ctx.command_path if error.ctx else 'oversold'} --help`.")
-        return Exit.USAGE
+        place = error.ctx.command_path if error.ctx else "oversold"
+        return _failed(Exit.USAGE, f"{error.format_message()} See `{place} --help`.")
     except (typer.Abort, KeyboardInterrupt):
-        _complain("interrupted before there was anything to keep")
-        return Exit.INCONCLUSIVE
+        code = CLICK_INTERRUPTED
     except OSError as error:
-        _complain(f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
-        return Exit.USAGE
+        return _failed(Exit.USAGE, f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
     except Exception as error:  # whatever it is, it is no broken promise of a design
         if os.environ.get("OVERSOLD_DEBUG"):
             raise
-        _complain(f"a fault of oversold itself: {type(error).__name__}: {error} (OVERSOLD_DEBUG=1 shows where)")
-        return Exit.USAGE
+        what = f"{type(error).__name__}: {error}"
+        return _failed(Exit.USAGE, f"a fault of oversold itself: {what} (OVERSOLD_DEBUG=1 shows where)")
+    if code == CLICK_INTERRUPTED:
+        return _failed(Exit.INCONCLUSIVE, "interrupted before there was anything to keep")
     return code if isinstance(code, int) else Exit.PASS
+
+
+def _failed(code: Exit, text: str) -> int:
+    _complain(text)
+    return int(code)
 
 
 def _complain(text: str) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from oversold.errors import Exit
-from oversold.payday import PayoutPlan
+from oversold.payout_plan import PayoutPlan
 from oversold.plan import Plan
 from oversold.runs import run
 from oversold.session import Session

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from oversold import places
 from oversold.bid_plan import BidPlan, BidSettings
 from oversold.errors import UsageError, near
-from oversold.payday import PayoutPlan, PayoutSettings
+from oversold.payout_plan import PayoutPlan, PayoutSettings
 from oversold.plan import Kind, Plan, duration_s, settings_from
 from oversold.stores.providers import StoreChoice
 from oversold.strategies import registry

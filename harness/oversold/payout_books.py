@@ -16,11 +16,11 @@ from oversold.audit import Raw
 from oversold.errors import HarnessError
 from oversold.evidence import NEVER
 from oversold.model import PAY_REPLIES, PAYOUT_STATUSES, Finding, PayoutState
-from oversold.payday import DrawnPayday, PayoutPlan, obligation_index, user_index
 from oversold.payout_evidence import BELIEF, PAYMENT, WITHDRAWAL, JobRun, PayoutEvidence
+from oversold.payout_plan import DrawnPayday, PayoutPlan, obligation_index, user_index
 from oversold.platform.channels import books as channel_books
 
-END_STATES = ("PAID", "FAILED", "REVIEW")
+MOST_STALL_NS = 500_000_000
 
 
 @dataclass(frozen=True)
@@ -120,10 +120,13 @@ def _read(
             raise HarnessError(f"the books of channel {name} cannot be read: {error}") from error
         for call in calls:
             run, _, worker = unquote(call.caller).rpartition("/")
+            obligation = obligation_index(payday_id, call.ref, count)
+            if obligation >= 0 and drawn.payday.obligations[obligation].user_id != call.user_id:
+                obligation = -1  # whatever it is called, nobody owes this to that account
             payments.append(
                 (
                     channel,
-                    obligation_index(payday_id, call.ref, count),
+                    obligation,
                     numbers.get(run, -1),
                     int(worker) if worker.isdecimal() and len(worker) < 9 else -1,
                     call.amount_fen,
@@ -155,6 +158,37 @@ def _spells(samples: Sequence[Sample], t0: int) -> tuple[npt.NDArray[np.int64], 
     return table[:, 0], table[:, 1]
 
 
+def longest_stall_ns(books: Mapping[str, Path]) -> int:
+    """Return how long any of the channels stood still, as their own books tell."""
+    return max((channel_books.read_stall_ns(path) for path in books.values() if path.exists()), default=0)
+
+
+def channels_misled(plan: PayoutPlan, evidence: PayoutEvidence, stall_ns: int = 0) -> Finding:
+    """Say whether the channels gave a design anything to go wrong by, and kept their own terms.
+
+    Jobs that pay different obligations over channels that never mislead pay nobody twice, whatever the design. A
+    channel that stood still broke its terms: what a design then does wrong is not its fault.
+    """
+    if stall_ns > MOST_STALL_NS:
+        detail = f"A channel stood still for {stall_ns / 1e9:.1f} s, so it broke its own terms: use less load."
+        return Finding("channels", "inconclusive", detail, {"stall_s": stall_ns / 1e9})
+    payments = evidence.payments
+    moved = payments["t_effect"] != NEVER
+    said_ok = payments["reply"] == PAY_REPLIES.index("ok")
+    misled = int(((moved != said_ok) & (payments["replay"] == 0)).sum())
+    share = f"{misled:,} of {len(payments):,} calls were answered otherwise than they turned out"
+    honest_no = int((~moved & (payments["reply"] == PAY_REPLIES.index("failed"))).sum())
+    values = {"misled": misled, "refused": honest_no}
+    if misled:
+        return Finding("channels", "pass", f"{share}.", values)
+    if plan.payouts.jobs == "overlap":
+        detail = (
+            "The channels misled nobody, so nothing tempted a design to pay twice: try jobs=twice or a profile."
+        )
+        return Finding("channels", "inconclusive", detail, values)
+    return Finding("channels", "pass", "The channels misled nobody; the jobs met at the same obligations.", values)
+
+
 def jobs_met(plan: PayoutPlan, evidence: PayoutEvidence) -> Finding:
     """Say whether the jobs met as the incident asks for; when they did not, it was not replayed."""
     by_name = {run.run: run for run in evidence.runs}
@@ -163,8 +197,11 @@ def jobs_met(plan: PayoutPlan, evidence: PayoutEvidence) -> Finding:
     other = by_name["maturity#1" if mode == "overlap" else "interest#2"]
     begun = NEVER not in {first.t_start, other.t_start}
     last = evidence.t_end if first.t_end == NEVER else first.t_end
+    if not evidence.complete:
+        return Finding("jobs", "inconclusive", "The run is incomplete, whether the jobs met or not.")
     if mode == "killed":
-        if begun and first.killed:
+        number = [run.run for run in evidence.runs].index(first.run)
+        if begun and first.killed and (evidence.payments["run"] == number).any():
             return Finding("jobs", "pass", "The interest job was killed in the middle and started again.")
         detail = "The interest job was over before it was to be killed: lower kill_min or raise obligations."
         if first.killed:
@@ -172,10 +209,11 @@ def jobs_met(plan: PayoutPlan, evidence: PayoutEvidence) -> Finding:
         return Finding("jobs", "inconclusive", detail)
     what = "maturity job" if mode == "overlap" else "second start of the interest job"
     overlap_s = max(0, last - other.t_start) / 1e9 if begun else 0.0
-    if overlap_s <= 0:
+    if overlap_s < plan.minute_s:
         setting = "maturity_min" if mode == "overlap" else "again_min"
-        detail = f"The interest job was over before the {what} began: lower {setting} or raise obligations."
-        return Finding("jobs", "inconclusive", detail, {"overlap_s": 0.0})
+        how = f"over before the {what} began" if not overlap_s else f"less than a minute beside the {what}"
+        detail = f"The interest job was {how}: lower {setting} or raise obligations."
+        return Finding("jobs", "inconclusive", detail, {"overlap_s": overlap_s})
     minutes = overlap_s / plan.minute_s
     detail = (
         f"The {what} ran {minutes:.0f} minutes of the incident ({overlap_s:.1f} s here) beside the interest job."

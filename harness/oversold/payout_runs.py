@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
@@ -16,16 +16,17 @@ from oversold.checkers.payouts import audit
 from oversold.clock import SystemClock, now_ns, seeded
 from oversold.load.launch import Beat, Ending
 from oversold.model import PAYOUT_STATUSES, Finding, PayoutState
-from oversold.payday import DrawnPayday, PayoutPlan, draw_payday
-from oversold.payout_books import END_STATES, Sample, gathered, jobs_met
+from oversold.payout_books import Sample, channels_misled, gathered, jobs_met, longest_stall_ns
+from oversold.payout_plan import DrawnPayday, PayoutPlan, draw_payday
 from oversold.payout_summary import summarise
 from oversold.platform.channels import operator
 from oversold.platform.channels.client import HttpChannel, fetch_terms
+from oversold.platform.channels.profile import Profile
 from oversold.report import payout_parquet
-from oversold.session import CALL_S, Burst, Session, opened, sampling
-from oversold.stores.providers import connect
-from oversold.strategies.calling import within
+from oversold.session import Burst, Session, asked, sampling
+from oversold.stores.providers import close, connect
 from oversold.strategies.payouts import obligation_table
+from oversold.strategies.payouts.desk import END_STATUSES
 from oversold.strategies.payouts.interface import PayoutContext, PayoutStrategy
 
 SAMPLE_S = 0.25
@@ -37,6 +38,7 @@ class PayoutBurst(Burst):
     """A payday under way."""
 
     drawn: DrawnPayday | None = None
+    profile: Profile | None = None
     channels: Mapping[str, operator.ChannelEndpoint] = field(default_factory=dict)
     samples: list[Sample] = field(default_factory=list)
     states: Mapping[str, PayoutState] = field(default_factory=dict)
@@ -47,10 +49,11 @@ def prepared(
     session: Session, plan: PayoutPlan, raw: Path
 ) -> Iterator[tuple[Assignment[PayoutPlan], PayoutBurst]]:
     """Enter the obligations, start the channels, open the strategy; its beliefs are sampled meanwhile."""
-    profile = places.profile(plan.profile)
+    # The canary's channels are the incident's, whatever lies in a folder of the user's under their name.
+    profile = places.profile(plan.profile, shipped=plan == plan.canary)
     payday_id = session.new_run()
     drawn = draw_payday(plan, payday_id)
-    burst = PayoutBurst(drawn=drawn)
+    burst = PayoutBurst(drawn=drawn, profile=profile)
     folder = session.private / payday_id
     folder.mkdir()
     raw.mkdir(parents=True, exist_ok=True)
@@ -68,8 +71,8 @@ def prepared(
             **{endpoint.pid: f"payment channel {name}" for name, endpoint in burst.channels.items()},
         }
         clients = {store: connect(session.endpoints[store], SystemClock(), 0) for store in stores}
-        for client in clients.values():
-            stack.callback(_close, client)
+        for store, client in clients.items():
+            stack.callback(close, store, client)
         obligation_table.create(clients["sql"], drawn.payday)
         strategy = _opened(kind, _context(plan, clients, urls, stack), burst)
         burst.opened = strategy is not None
@@ -89,11 +92,6 @@ def _context(
     return PayoutContext(clients, SystemClock(), seeded(plan.seed, "coordinator"), channels)
 
 
-def _close(client: Any) -> None:
-    with suppress(Exception):  # its server may have gone
-        client.close()
-
-
 def _opened(kind: type[PayoutStrategy], context: PayoutContext, burst: PayoutBurst) -> PayoutStrategy | None:
     """Make the coordinator's instance and let it prepare its stores; what it raises is a fault of the run."""
     assert burst.drawn is not None
@@ -104,20 +102,19 @@ def _opened(kind: type[PayoutStrategy], context: PayoutContext, burst: PayoutBur
         strategy.open(payday)
         return strategy
 
-    return opened(work, burst)
+    return asked(work, "open", burst)
 
 
 def _ask_for_states(strategy: PayoutStrategy, payday_id: str, burst: PayoutBurst) -> None:
-    try:
-        burst.states = dict(within(CALL_S, partial(strategy.state, payday_id)))
-    except TimeoutError as error:
-        burst.fault("hung", "state", str(error))
-    except Exception as error:  # noqa: BLE001 - user code may raise anything
-        burst.fault("raised", "state", f"{type(error).__name__}: {error}")
-    strange = [each for each in burst.states.values() if getattr(each, "status", None) not in PAYOUT_STATUSES]
+    states = asked(lambda: dict(strategy.state(payday_id)), "state", burst) or {}
+    strange = [each for each in states.values() if not _is_state(each)]
     if strange:
-        burst.fault("nonsense", "state", f"{strange[0]!r} is no PayoutState with a known status")
-        burst.states = {}
+        burst.fault("nonsense", "state", f"{strange[0]!r} is no PayoutState with a known status and a reason")
+    burst.states = {} if strange else states
+
+
+def _is_state(thing: Any) -> bool:
+    return isinstance(thing, PayoutState) and thing.status in PAYOUT_STATUSES and isinstance(thing.reason, str)
 
 
 def _sample(strategy: PayoutStrategy, payday_id: str, burst: PayoutBurst) -> None:
@@ -137,7 +134,7 @@ class Following:
         if not self._burst.samples:
             return Beat(0, None)
         counts = self._burst.samples[-1].counts
-        return Beat(sum(counts[PAYOUT_STATUSES.index(status)] for status in END_STATES), counts)
+        return Beat(sum(counts[PAYOUT_STATUSES.index(status)] for status in END_STATUSES), counts)
 
     def tell(self, finished: int, *, opened: bool) -> None:
         """Draw the bar."""
@@ -166,12 +163,17 @@ def audited(
     findings."""
     plan = assignment.plan
     assert burst.drawn is not None
+    assert burst.profile is not None
     books = {name: endpoint.books for name, endpoint in burst.channels.items()}
     evidence = gathered(plan, burst.drawn, books, raw, burst.samples, burst.states, complete=seen.complete)
     findings = audit(evidence) if burst.opened and raw.gate_opened else []
     if seen.is_canary:
         seen = seen.with_canary(next((f.values["duplicate_rate"] for f in findings if f.check == "overpaid"), 0.0))
-    findings += [*proof(seen), jobs_met(plan, evidence), generator(raw)]
+    findings += [
+        *proof(seen),
+        jobs_met(plan, evidence),
+        channels_misled(plan, evidence, longest_stall_ns(books)),
+        generator(raw),
+    ]
     payout_parquet.write(folder, evidence)
-    profile = places.profile(plan.profile)
-    return summarise(evidence, findings, plan, profile), findings
+    return summarise(evidence, findings, plan, burst.profile), findings

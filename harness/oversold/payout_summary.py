@@ -8,8 +8,8 @@ from typing import Any
 from oversold.checkers.payouts import measures
 from oversold.evidence import NEVER
 from oversold.model import Finding
-from oversold.payday import PayoutPlan
 from oversold.payout_evidence import PayoutEvidence
+from oversold.payout_plan import PayoutPlan
 from oversold.platform.channels.profile import Profile
 
 

@@ -7,6 +7,7 @@ import os
 import tomllib
 from collections.abc import Iterator
 from datetime import datetime
+from functools import cache
 from pathlib import Path
 from typing import Any, cast
 
@@ -67,30 +68,37 @@ def kind(name: str) -> Kind:
     return "bids"
 
 
-def profiles() -> dict[str, Path]:
-    """Return the files of the payment channels' profiles, by name."""
+def profiles(*, shipped: bool = False) -> dict[str, Path]:
+    """Return the files of the payment channels' profiles, by name; `shipped`: our own, and no user's."""
     found: dict[str, Path] = {}
-    for folder in _folders("fixtures"):
+    for folder in list(_folders("fixtures"))[1 if shipped else 0 :]:
         for path in sorted((folder / "channels").glob("*.toml")) if (folder / "channels").is_dir() else []:
             found.setdefault(path.stem, path)
     return found
 
 
-def profile(name: str) -> Profile:
-    """Return a profile of payment channels, by name or by the path of a TOML file.
+def profile(name: str, *, shipped: bool = False) -> Profile:
+    """Return a profile of payment channels, by name or by the path of a TOML file; `shipped`: one of our own only.
+
+    A file is read once: what is edited in mid-run counts in the next one.
 
     Raises:
         UsageError: there is none of that name, or it cannot be used as it is.
     """
     if name.endswith(".toml"):
-        return channel_profile.parse(Path(name).stem, _toml(Path(name)))
-    found = profiles()
+        return _profile_at(Path(name).resolve())
+    found = profiles(shipped=shipped)
     if name not in found:
         raise UsageError(
             f"unknown profile {name!r}{near(name, list(found))}: there are {', '.join(found)}; or give a path to "
             "a .toml file"
         )
-    return channel_profile.parse(name, _toml(found[name]))
+    return _profile_at(found[name].resolve())
+
+
+@cache
+def _profile_at(path: Path) -> Profile:
+    return channel_profile.parse(path.stem, _toml(path))
 
 
 def presets() -> dict[str, dict[str, Any]]:

@@ -8,7 +8,7 @@ import signal
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TextIO, cast
 
@@ -53,23 +53,30 @@ def run(session: Session, plan: Plan, folder: Path, canary: float | None) -> dic
     """
     incident = INCIDENTS[plan.kind]
     started = time.monotonic()
-    with incident.prepared(session, plan, folder / "raw") as (assignment, burst):
-        if burst.opened:
-            try:
-                burst.ending = drive(
-                    assignment,
-                    places.scenario(plan.scenario),
-                    session.private,
-                    folder / "locust.log",
-                    session.guard,
-                    incident.Following(session, assignment, burst),
-                    burst.needed,
-                )
-            except KeyboardInterrupt:
-                burst.interrupted = True
-                burst.ending = heard(assignment.raw, Ending("the run was interrupted"))
-    with _undisturbed():
+    with ExitStack() as late:
+        with incident.prepared(session, plan, folder / "raw") as (assignment, burst):
+            if burst.opened:
+                _drive(session, incident, assignment, burst, folder)
+            # From here on nothing is to come but what writes the run down.
+            late.enter_context(_undisturbed())
         return _audited(session, assignment, burst, folder, canary, started)
+
+
+def _drive(session: Session, incident: Incident, assignment: Assignment[Plan], burst: Burst, folder: Path) -> None:
+    """Let Locust run the scenario; Ctrl-C ends it."""
+    try:
+        burst.ending = drive(
+            assignment,
+            places.scenario(assignment.plan.scenario),
+            session.private,
+            folder / "locust.log",
+            session.guard,
+            incident.Following(session, assignment, burst),
+            burst.needed,
+        )
+    except KeyboardInterrupt:
+        burst.interrupted = True
+        burst.ending = heard(assignment.raw, Ending("the run was interrupted"))
 
 
 def attend(session: Session, plan: Plan, folder: Path, orders: TextIO, answers: TextIO) -> dict[str, Any]:
@@ -130,7 +137,7 @@ def _audited(
 
 
 def _circumstances(session: Session, plan: Plan, burst: Burst, raw: Raw, canary: float | None) -> Circumstances:
-    lost_workers = set(burst.ending.lost_workers)
+    lost_workers = set(burst.ending.lost_workers) - set(raw.manifests)  # those have written down all they did
     if raw.gate_opened and not burst.ending.reason:
         lost_workers |= set(range(plan.processes)) - set(raw.manifests)
     stopped = any(not manifest["complete"] for manifest in raw.manifests.values())

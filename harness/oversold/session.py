@@ -16,14 +16,15 @@ from oversold.clock import SystemClock
 from oversold.errors import LimitError, StoreUnavailableError
 from oversold.load.launch import Ending
 from oversold.plan import Plan
+from oversold.platform.faults import connection_lost
 from oversold.stores import postgres
 from oversold.stores.endpoint import Endpoint
 from oversold.stores.guard import Guard
 from oversold.stores.providers import LABELS, SERVERS, StoreChoice, stores
 from oversold.strategies import registry
-from oversold.strategies.calling import within
+from oversold.strategies.calling import HungCallError, within
 
-Strategy = TypeVar("Strategy")
+Answer = TypeVar("Answer")
 SPARE_CONNECTIONS = 16
 CALL_S = 30.0
 
@@ -140,11 +141,12 @@ def _connections(plan: Plan) -> int:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     limit = hard if hard != resource.RLIM_INFINITY else max(soft, 1 << 20)
     if needed + 64 > limit:
-        beside = plan.connections - plan.lanes
-        most = (limit - 64 - SPARE_CONNECTIONS) // plan.processes - beside
+        room = (limit - 64 - SPARE_CONNECTIONS) // plan.processes
+        fewer = (plan.model_copy(update={"lanes": lanes}) for lanes in range(plan.lanes - 1, 0, -1))
+        most = next((each.lanes for each in fewer if each.connections <= room), 1)
         raise LimitError(
             f"{plan.processes} processes with {plan.lanes} lanes need {needed} connections to a server, but a "
-            f"process here may open {limit} files: use at most --lanes {max(1, most)}, or raise `ulimit -n`"
+            f"process here may open {limit} files: use at most --lanes {most}, or raise `ulimit -n`"
         )
     if soft < limit:
         resource.setrlimit(resource.RLIMIT_NOFILE, (min(limit, max(soft, needed + 1024)), hard))
@@ -159,15 +161,15 @@ def _answers(endpoint: Endpoint) -> bool:
     return True
 
 
-def opened(work: Callable[[], Strategy], burst: Burst) -> Strategy | None:
-    """Return what `work` makes, the coordinator's instance of a strategy; None when it raised or hung, which is
-    a fault of the run."""
+def asked(work: Callable[[], Answer], phase: str, burst: Burst) -> Answer | None:
+    """Return what the coordinator's own instance of a strategy answers; None when it raised or hung, which is a
+    fault of the run, or when its store did not answer."""
     try:
         return within(CALL_S, work)
-    except TimeoutError as error:
-        burst.fault("hung", "open", str(error))
+    except HungCallError as error:
+        burst.fault("hung", phase, str(error))
     except Exception as error:  # noqa: BLE001 - user code may raise anything
-        burst.fault("raised", "open", f"{type(error).__name__}: {error}")
+        burst.fault("store" if connection_lost(error) else "raised", phase, f"{type(error).__name__}: {error}")
     return None
 
 

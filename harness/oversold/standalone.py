@@ -12,7 +12,6 @@ from typing import Any
 
 from rich.console import Console
 
-from oversold.clock import now_ns
 from oversold.errors import HarnessError, UsageError
 from oversold.model import yuan
 from oversold.platform.channels import books as channel_books
@@ -33,7 +32,7 @@ def serve(profile: Profile, seed: int, first_port: int, out: Path | None, consol
 
     Raises:
         UsageError: a port is taken, or there are books in `out` already.
-        HarnessError: a channel ended by itself.
+        HarnessError: a channel ended by itself; what the books say has been printed.
     """
     ports = {name: first_port + number for number, name in enumerate(profile.channels)} if first_port else None
     if ports and max(ports.values()) > 65_535:
@@ -47,16 +46,29 @@ def serve(profile: Profile, seed: int, first_port: int, out: Path | None, consol
             raise UsageError(f"there are books in {folder} already ({old[0].name}): choose another --out")
         channels = operator.start(profile, seed, guard, folder, ports)
         _introduce(profile, channels, console)
-        try:
-            while True:
-                time.sleep(WATCH_S)
-                for name, endpoint in channels.items():
-                    if guard.returncode(endpoint.pid) is not None:
-                        raise HarnessError(f"channel {name} has ended by itself; its log is {endpoint.log}")
-        except KeyboardInterrupt:
-            document = _closing(profile, channels)
+        ended = _watch(channels, guard)
+        for endpoint in channels.values():
+            guard.stop(endpoint.pid)  # so that nothing is paid any more after the books were read
+        document = _closing(profile, channels)
     _conclude(document, console)
+    if ended:
+        raise HarnessError(ended)
     return document
+
+
+def _watch(channels: Mapping[str, ChannelEndpoint], guard: Guard) -> str:
+    """Wait until Ctrl-C, or until a channel ends by itself: return what is to be said of that, else nothing."""
+    try:
+        while True:
+            time.sleep(WATCH_S)
+            for name, endpoint in channels.items():
+                code = guard.returncode(endpoint.pid)
+                if code is not None:
+                    lines = endpoint.log.read_text(errors="replace").strip().splitlines()
+                    said = f"its log ends with: {lines[-1].strip()}" if lines else "its log is empty"
+                    return f"channel {name} has ended by itself (status {code}); {said}"
+    except KeyboardInterrupt:
+        return ""
 
 
 def _introduce(profile: Profile, channels: Mapping[str, ChannelEndpoint], console: Console) -> None:
@@ -72,20 +84,24 @@ def _introduce(profile: Profile, channels: Mapping[str, ChannelEndpoint], consol
 
 
 def _closing(profile: Profile, channels: Mapping[str, ChannelEndpoint]) -> dict[str, Any]:
-    now = now_ns()
     paid: Counter[str] = Counter()
     effects: Counter[str] = Counter()
     rows: dict[str, dict[str, int]] = {}
     for name, endpoint in channels.items():
         calls = channel_books.read_calls(endpoint.books)
-        applied = [call for call in calls if call.applied(now)]
+        # A late effect that is still to come counts: at a real channel nothing would keep it from coming.
+        moved = [call for call in calls if call.moves()]
+        failed_but_paid = sum(call.reply == "failed" for call in moved)
+        ok_but_unpaid = sum(call.reply == "ok" and call.replay_of is None and not call.moves() for call in calls)
         rows[name] = {
             "calls": len(calls),
-            "payments": len(applied),
-            "paid_fen": sum(call.amount_fen for call in applied),
-            "lies": sum(call.reply == "failed" for call in applied),
+            "payments": len(moved),
+            "paid_fen": sum(call.amount_fen for call in moved),
+            "lies": failed_but_paid + ok_but_unpaid,
+            "failed_but_paid": failed_but_paid,
+            "ok_but_unpaid": ok_but_unpaid,
         }
-        for call in applied:
+        for call in moved:
             effects[call.ref] += 1
             paid[call.ref] += call.amount_fen
     twice = sorted(ref for ref, count in effects.items() if count > 1)
@@ -103,7 +119,7 @@ def _conclude(document: Mapping[str, Any], console: Console) -> None:
     for name, row in document["channels"].items():
         console.print(
             f"channel {name}: {row['calls']:,} calls, {row['payments']:,} payments of {yuan(row['paid_fen'])}, "
-            f"{row['lies']:,} of them answered failed",
+            f"{row['failed_but_paid']:,} of them answered failed; {row['ok_but_unpaid']:,} told ok did not pay",
             soft_wrap=True,
             markup=False,
         )

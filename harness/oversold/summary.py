@@ -13,7 +13,7 @@ from oversold import __version__
 from oversold.audit import Circumstances, Raw, verdict
 from oversold.bid_plan import BidPlan
 from oversold.model import Finding
-from oversold.payday import PayoutPlan
+from oversold.payout_plan import PayoutPlan
 from oversold.plan import Plan
 from oversold.stores.endpoint import Endpoint
 

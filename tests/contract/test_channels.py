@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -15,13 +16,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 import urllib3
+from rich.console import Console
 
-from oversold.errors import StoreUnavailableError, UsageError
+from oversold import standalone
+from oversold.clock import now_ns
+from oversold.errors import HarnessError, StoreUnavailableError, UsageError
 from oversold.model import Terms
 from oversold.platform.channels import operator
-from oversold.platform.channels.books import Books, Call, read_calls, read_withdrawals
+from oversold.platform.channels.books import Books, Call, read_calls, read_stall_ns, read_withdrawals
 from oversold.platform.channels.client import HttpChannel, KernelChannel, fetch_terms
 from oversold.platform.channels.kernel import Kernel
 from oversold.platform.channels.operator import ChannelEndpoint
@@ -365,6 +370,110 @@ def test_it_stops_when_told_to(
         assert channel.pay("r2", "u1", 100) == "unreachable"
     assert endpoint.log.read_text() == ""
     assert [call.ref for call in read_calls(endpoint.books)] == ["r1"]
+
+
+HARD_OF_HEARING = """
+from oversold.platform.channels import service
+async def never(request):
+    return False
+service._hung_up = never
+service.main()
+"""
+STOPPED_S = 0.3  # how long a caller waits, and so a channel is stopped at least
+
+
+def stopped_amid_calls(
+    endpoint: ChannelEndpoint, eventually: Callable[[Callable[[], bool], float], bool]
+) -> list[str]:
+    """Stop a channel, let twelve callers lose patience and one keep it, and let it go on; return what it booked.
+
+    Half of the impatient ones have a connection already, the others make one meanwhile.
+    """
+    terms = Terms(STOPPED_S, 0, 0, True, 60)
+    hasty = [HttpChannel("A", endpoint.url, terms, f"w{number}") for number in range(12)]
+    for channel in hasty[:6]:
+        assert channel.query("r") == "not_found"
+    patient: list[str] = []
+    process = psutil.Process(endpoint.pid)
+    with client(endpoint) as other:
+        os.kill(endpoint.pid, signal.SIGSTOP)
+        try:
+            assert eventually(lambda: process.status() == psutil.STATUS_STOPPED, 30)
+            waiting = threading.Thread(target=lambda: patient.append(other.pay("patient", "u1", 100)))
+            waiting.start()
+            calls = [partial(channel.pay, f"hasty-{n}", "u1", 100, "k") for n, channel in enumerate(hasty)]
+            assert together(calls) == ["timeout"] * 12
+        finally:
+            os.kill(endpoint.pid, signal.SIGCONT)
+        waiting.join()
+        assert patient == ["ok"]
+        assert other.pay("later", "u1", 100) == "ok"
+    return sorted(call.ref for call in read_calls(endpoint.books))
+
+
+def test_a_call_whose_caller_hung_up_before_its_turn_pays_nothing(
+    start: Start,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    eventually: Callable[[Callable[[], bool], float], bool],
+) -> None:
+    """What waited in the socket while the process was stopped is dropped if its caller has gone, and only then."""
+    assert stopped_amid_calls(start(A="applied_ok")["A"], eventually) == ["later", "patient"]
+    (tmp_path / "hard_of_hearing.py").write_text(HARD_OF_HEARING)  # planted: one that does not notice
+    monkeypatch.setattr(operator, "SERVICE", "hard_of_hearing")
+    booked = stopped_amid_calls(start(B="applied_ok")["B"], eventually)
+    assert booked == [*sorted(f"hasty-{number}" for number in range(12)), "later", "patient"]
+
+
+def test_a_stall_is_in_the_books(
+    start: Start, guard: Guard, eventually: Callable[[Callable[[], bool], float], bool]
+) -> None:
+    """How long a channel stood still is entered when it goes on, also when it is told to end meanwhile."""
+    endpoints = start(A="applied_ok", B="applied_ok")
+
+    def stand_still(endpoint: ChannelEndpoint, *signals: int) -> None:
+        process = psutil.Process(endpoint.pid)
+        os.kill(endpoint.pid, signal.SIGSTOP)
+        assert eventually(lambda: process.status() == psutil.STATUS_STOPPED, 30)
+        before, begun = read_stall_ns(endpoint.books), now_ns()
+        assert eventually(lambda: now_ns() - begun > 400_000_000, 30)
+        assert read_stall_ns(endpoint.books) == before  # who stands still enters nothing
+        for number in (*signals, signal.SIGCONT):
+            os.kill(endpoint.pid, number)
+        assert eventually(lambda: read_stall_ns(endpoint.books) > 300_000_000, 30)
+
+    stand_still(endpoints["A"])
+    stand_still(endpoints["B"], signal.SIGTERM)
+    assert eventually(lambda: guard.returncode(endpoints["B"].pid) == 0, 30)
+
+
+@pytest.mark.parametrize(
+    ("log", "says"),
+    [
+        ("starting\nthe disk is full\n\n", r"\(status -9\); its log ends with: the disk is full$"),
+        ("", "its log is empty$"),
+    ],
+)
+def test_channels_alone_of_which_one_ends_by_itself(monkeypatch: pytest.MonkeyPatch, log: str, says: str) -> None:
+    """The error says how its log ends, since that goes with its folder, and what was paid has been told before."""
+    begin = operator.start
+
+    def beginning(*arguments: Any) -> dict[str, ChannelEndpoint]:
+        """Start them, pay one ref through both, and kill the second one."""
+        endpoints = begin(*arguments)
+        for endpoint in endpoints.values():
+            with client(endpoint) as channel:
+                channel.pay("r1", "u1", 100)
+        endpoints["B"].log.write_text(log)
+        os.kill(endpoints["B"].pid, signal.SIGKILL)
+        return endpoints
+
+    monkeypatch.setattr(operator, "start", beginning)
+    late = {"outcomes": {"later_failed": 1.0}, "later_s": 1000.0, "timeout_s": 10.0}
+    told = io.StringIO()
+    with pytest.raises(HarnessError, match=f"channel B has ended by itself.*{says}"):
+        standalone.serve(profile_of(A=late, B="applied_ok"), SEED, 0, None, Console(file=told))
+    assert "1 of 1 refs were paid more than once: r1\n" in told.getvalue()
 
 
 def test_openapi_teaches_every_route(start: Start) -> None:

@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import sqlalchemy as sa
-from tests.contract.payday import JOIN_S, ManualClock, PaydayRun, new_payday
+from tests.payday import JOIN_S, ManualClock, PaydayRun, new_payday
 
 from oversold.checkers.payouts import audit
 from oversold.evidence import NEVER

@@ -10,10 +10,10 @@ from dataclasses import replace
 
 import pytest
 import redis
-from tests.contract.payday import JOIN_S, Killed, PaydayRun, ScriptedChannel, new_payday
+from tests.payday import JOIN_S, Killed, PaydayRun, ScriptedChannel, new_payday
 
 from oversold.clock import Clock, SystemClock
-from oversold.model import Job
+from oversold.model import Job, Terms
 from oversold.stores.endpoint import Endpoint
 from oversold.strategies.interface import key
 from oversold.strategies.payouts import composed
@@ -230,9 +230,10 @@ def test_a_dead_workers_claim_is_swept_up(open_payday: Open, lock: str, policy: 
     run.join(run.begin(run.job()))
     assert run.reconcile() == OBLIGATIONS  # planted: a sweep that does not wait would have settled it by now
     assert not paid(run)
+    for _ in range(2):  # a state machine doubts first, then asks once more
+        run.age(10)
+        run.reconcile()
     run.age(10)
-    run.reconcile()
-    run.age(10)  # a state machine waits once more
     assert run.reconcile() == OBLIGATIONS - 1
     assert list(paid(run).values()) == [1]
     assert run.believed["PAID"] == 1
@@ -350,6 +351,24 @@ def test_the_last_worker_gives_the_lease_up(
     judge(run, ("interest",))
 
 
+@pytest.mark.parametrize("lock", ["lease", "lease-fenced"])
+@pytest.mark.parametrize(("timeout_s", "least_s", "most_s"), [(0.1, 0, 2), (8.0, 30, 40)])
+def test_the_lease_outlives_a_slow_call(
+    open_payday: Open,
+    endpoints: Mapping[str, Endpoint],
+    lock: str,
+    timeout_s: float,
+    least_s: float,
+    most_s: float,
+) -> None:
+    """Over channels with a long time-out it lasts as long as one row may take; over prompt ones two seconds."""
+    run = open_payday(f"{lock}+blind-failover")
+    channel(run, "B").terms = Terms(timeout_s, 0.0, 0.0, honours_keys=True, key_retention_s=1e6)
+    assert composed.load(f"{lock}+blind-failover")(run.context())._lock.claim(run.job()) is not None  # type: ignore[attr-defined]
+    with redis.Redis.from_url(endpoints["redis"].url) as client:
+        assert least_s * 1000 < client.pttl(key(run.payday.payday_id, "lease")) <= most_s * 1000
+
+
 # --- Queue
 
 
@@ -369,7 +388,7 @@ def test_an_entry_of_a_dead_worker_is_handed_out_again(
     open_payday: Open, endpoints: Mapping[str, Endpoint], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The next start pays it, without waiting for reconciliation, and all entries are acknowledged."""
-    monkeypatch.setattr(queue, "STALE_MS", 0)
+    monkeypatch.setattr(queue, "stale_s", lambda channels: 0.0)
     run = open_payday("queue+blind-failover")
     channel(run).before = Once(die)
     run.join(run.begin(run.job()))
@@ -381,16 +400,61 @@ def test_an_entry_of_a_dead_worker_is_handed_out_again(
     judge(run, ("interest",))
 
 
+class EndsEarly(Queue):
+    """Ends when the stream has nothing for this worker at the moment."""
+
+    def _wait(self, job: Job) -> None:
+        return None
+
+
+def test_an_entry_that_was_read_and_not_claimed_is_not_lost(
+    open_payday: Open, endpoints: Mapping[str, Endpoint]
+) -> None:
+    """A worker dies between reading an entry and claiming its row. The next start, at once, waits until the entry
+    is handed out again. Planted: a start that does not wait ends without it, and reconciliation cannot see it."""
+    run = open_payday("queue+blind-failover")
+    died = Queue(run.context())
+    died.begin(run.job())
+    assert died._next("interest#1/0") is not None
+    run._kind = type("Early", (composed.load("queue+blind-failover"),), {"lock": EndsEarly})
+    run.run(("interest", 2))
+    run.age(10)
+    run.reconcile()
+    assert run.believed == {"PAID": OBLIGATIONS // 2 - 1, "DUE": OBLIGATIONS // 2 + 1}
+    run._kind = composed.load("queue+blind-failover")
+    run.run(("interest", 3))
+    judge(run, ("interest",))
+    with redis.Redis.from_url(endpoints["redis"].url) as client:
+        assert pending(run, client) == 0
+
+
+def test_a_job_does_not_wait_for_calls_of_others(open_payday: Open) -> None:
+    """An entry whose row is claimed is its worker's, or reconciliation's: the next start ends without it."""
+    run = open_payday("queue+blind-failover", count=1)
+    held = Held()
+    channel(run).before = Once(held)
+    first = run.begin(run.job(start=1))
+    held.wait()
+    clock = Sleeps()
+    other = Queue(run.context(clock))
+    other.begin(run.job(start=2))
+    assert other.claim(run.job(start=2)) is None
+    assert not clock.often.acquire(blocking=False)
+    held.release()
+    run.join(first)
+    judge(run, ("interest",))
+
+
 def test_a_redelivered_entry_whose_row_is_settled_is_skipped(
     open_payday: Open, endpoints: Mapping[str, Endpoint], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A worker that dies between payment and acknowledgement leaves an entry that nobody pays again."""
-    monkeypatch.setattr(queue, "STALE_MS", 0)
+    monkeypatch.setattr(queue, "stale_s", lambda channels: 0.0)
     run = open_payday("queue+blind-failover")
     monkeypatch.setattr(Queue, "done", lambda self, row: die())
     run.join(run.begin(run.job()))
     monkeypatch.undo()
-    monkeypatch.setattr(queue, "STALE_MS", 0)
+    monkeypatch.setattr(queue, "stale_s", lambda channels: 0.0)
     with redis.Redis.from_url(endpoints["redis"].url) as client:
         assert (pending(run, client), len(paid(run))) == (1, 1)
         run.age(10)
@@ -403,13 +467,14 @@ def test_an_entry_of_a_slow_worker_is_left_to_it(
     open_payday: Open, endpoints: Mapping[str, Endpoint], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Redelivered while its claim is fresh, an entry is neither paid nor acknowledged by the other worker."""
-    monkeypatch.setattr(queue, "STALE_MS", 200)
+    monkeypatch.setattr(queue, "stale_s", lambda channels: 0.2)
     run = open_payday("queue+blind-failover", count=1)
     held = Held()
     channel(run).before = Once(held)
     first = run.begin(run.job(start=1))
     held.wait()
     SystemClock().sleep(0.25)
+    run.age(-10)  # as when its policy has just touched it
     other = Queue(run.context())
     other.begin(run.job(start=2))
     assert other.claim(run.job(start=2)) is None

@@ -76,6 +76,9 @@ def test_config_files_and_environment(oversold: Call, tmp_path: Path) -> None:
     assert "nonsense-from-file" in oversold(*RUN).err
     assert "from-environment" in oversold(*RUN, env={"OVERSOLD_USERS": "from-environment"}).err
     assert "from-flag" in oversold(*RUN, "--users", "from-flag", env={"OVERSOLD_USERS": "x"}).err
+    misspelt = oversold("list", "scenarios", env={"OVERSOLD_USRES": "5"})
+    assert misspelt.code == 0
+    assert "OVERSOLD_USRES is unknown (did you mean OVERSOLD_USERS" in misspelt.err
     (tmp_path / "oversold.toml").write_text("usres = 5\n")
     assert "did you mean users" in oversold(*RUN).err
 
@@ -84,4 +87,8 @@ def test_help_teaches(oversold: Call) -> None:
     """--help shows an example and the exit codes; --version one line."""
     assert "Exit codes" in oversold("--help").out
     assert "Example" in oversold("run", "--help").out
+    profiles = oversold("list", "profiles").out
+    assert "hostile" in profiles
+    assert "row-lock" not in profiles, "one section only"
+    assert "did you mean profiles" in oversold("list", "profile").err
     assert oversold("--version").out.startswith("oversold 0")

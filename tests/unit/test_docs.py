@@ -25,9 +25,9 @@ from oversold.cli import CommandError, app
 from oversold.errors import UsageError
 from oversold.evidence import HISTORY, NEVER, Claims, Ledger, StatusLog
 from oversold.model import PAY_REPLIES, PAYOUT_STATUSES, PayoutState, QueryReply, Terms, VoidReply
-from oversold.payday import PayoutPlan, PayoutSettings
 from oversold.payout_books import jobs_met
 from oversold.payout_evidence import BELIEF, PAYMENT, WITHDRAWAL, JobRun, PayoutEvidence
+from oversold.payout_plan import PayoutPlan, PayoutSettings
 from oversold.payout_summary import summarise
 from oversold.plan import Kind, settings_from
 from oversold.platform.channels import profile as channel_profile

@@ -16,7 +16,7 @@ from oversold.bid_plan import BidPlan, BidSettings
 from oversold.comparison import Load, broken_share, compare, comparison_exit, run_exit, run_one
 from oversold.errors import Exit, UsageError
 from oversold.options import Typed, plan_of, strategies_of
-from oversold.payday import CANARY, CANARY_PROFILE, PayoutPlan, PayoutSettings
+from oversold.payout_plan import CANARY, CANARY_PROFILE, PayoutPlan, PayoutSettings
 from oversold.strategies import registry
 
 DESIGN = "row-lock+state-machine"

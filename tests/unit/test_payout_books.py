@@ -11,9 +11,9 @@ from oversold.audit import Raw
 from oversold.errors import HarnessError
 from oversold.evidence import HISTORY, NEVER
 from oversold.model import PAY_REPLIES, PAYOUT_STATUSES, PayoutState
-from oversold.payday import PayoutPlan, PayoutSettings, draw_payday, obligation_id, user_id
-from oversold.payout_books import Sample, gathered, jobs_met
+from oversold.payout_books import Sample, channels_misled, gathered, jobs_met, longest_stall_ns
 from oversold.payout_evidence import BELIEF, PAYMENT, WITHDRAWAL, JobRun
+from oversold.payout_plan import PayoutPlan, PayoutSettings, draw_payday, obligation_id, user_id
 from oversold.platform.channels.books import Books
 
 PAYDAY = "p1"
@@ -38,7 +38,7 @@ def call(index=0, t=1.0, **fields):
     arrived = T0 + int(t * S)
     return {
         "ref": ref(index),
-        "user_id": "whoever",
+        "user_id": user_id(PAYDAY, index % 2),
         "amount_fen": 100 + index,
         "key": None,
         "caller": "interest%231/3",  # as it goes over the wire
@@ -363,11 +363,11 @@ def test_each_start_of_a_job_is_found_in_the_books(bookkeeping):
     assert [found.runs[number].run for number in found.payments["run"]] == ["interest#2", "maturity#1"]
 
 
-def met(jobs, *rows, t_end=None, **payouts):
+def met(jobs, *rows, t_end=None, books=None, complete=True, **payouts):
     """Return the finding on jobs that ran like this; `t_end` is when the last sample was taken, in seconds."""
     chosen = plan(jobs, **payouts)
     samples = () if t_end is None else [sample(t_end)]
-    return jobs_met(chosen, gather(left=raw(rows), samples=samples, of=chosen))
+    return jobs_met(chosen, gather(books, raw(rows), samples, of=chosen, complete=complete))
 
 
 OTHER = {"overlap": "maturity#1", "twice": "interest#2"}
@@ -422,10 +422,61 @@ def test_only_the_start_that_the_mode_is_about_counts(jobs):
     assert met(jobs, *rows).verdict == "inconclusive"
 
 
-def test_a_job_that_was_killed_and_started_again_is_the_incident():
-    """The two need not run at one time."""
-    finding = met("killed", worked("interest#1", 0, 10, killed=True), worked("interest#2", 20, 50))
+def test_jobs_that_met_for_a_moment_prove_nothing():
+    """A minute of the incident is the least; an incomplete run does not say why they did not meet."""
+    rows = (worked("interest#1", 0, 60.5), worked("maturity#1", 60, 120))
+    short = met("overlap", *rows)
+    assert (short.verdict, short.values) == ("inconclusive", {"overlap_s": 0.5})
+    assert "less than a minute beside the maturity job: lower maturity_min" in short.detail
+    assert met("overlap", *rows, minute_s=0.5, maturity_min=120).verdict == "pass"
+    assert "incomplete" in met("overlap", *rows, complete=False).detail
+
+
+def test_a_job_that_was_killed_and_started_again_is_the_incident(bookkeeping):
+    """The two need not run at one time; but it must have paid something before it died."""
+    rows = (worked("interest#1", 0, 10, killed=True), worked("interest#2", 20, 50))
+    finding = met("killed", *rows, books={"A": bookkeeping("A", call(0))})
     assert (finding.check, finding.verdict) == ("jobs", "pass")
+    later = {"A": bookkeeping("B", call(0, caller="interest#2/0"))}
+    assert met("killed", *rows, books=later).verdict == "inconclusive"
+
+
+def test_money_that_went_to_somebody_else_is_a_strangers(bookkeeping):
+    """The ref alone does not make a payment: it must reach the account of the one it is owed to."""
+    calls = (call(0), call(1, user_id=user_id(PAYDAY, 0)), call(2, user_id="my-own-pocket"))
+    found = gather({"A": bookkeeping("A", *calls)}).payments
+    assert found["obligation"].tolist() == [0, -1, -1]
+
+
+@pytest.mark.parametrize(
+    ("jobs", "answers", "verdict"),
+    [
+        ("overlap", {"reply": "failed"}, "pass"),  # it paid
+        ("overlap", {"reply": "ok", "t_effect": None}, "pass"),  # it did not
+        ("overlap", {"reply": "failed", "t_effect": None}, "inconclusive"),
+        ("overlap", {"reply": "ok"}, "inconclusive"),
+        ("twice", {"reply": "ok"}, "pass"),
+    ],
+)
+def test_channels_that_mislead_nobody_prove_nothing(jobs, answers, verdict, bookkeeping):
+    """Where the jobs pay different obligations over honest channels, any design pays once."""
+    chosen = plan(jobs)
+    evidence = gather({"A": bookkeeping("A", call(0, **answers))}, of=chosen)
+    finding = channels_misled(chosen, evidence)
+    assert (finding.check, finding.verdict) == ("channels", verdict)
+
+
+def test_a_channel_that_stood_still_is_a_doubt(bookkeeping, tmp_path):
+    """However much it misled: half a second is the most, and the books say how long it was."""
+    path = bookkeeping("A", call(0, reply="failed"))
+    books = Books(path)
+    books.note_stall(S)
+    books.close()
+    assert longest_stall_ns({"A": path, "B": tmp_path / "none"}) == S
+    evidence = gather({"A": path})
+    assert channels_misled(plan(), evidence, S // 2).verdict == "pass"
+    doubt = channels_misled(plan(), evidence, S)
+    assert (doubt.verdict, doubt.values) == ("inconclusive", {"stall_s": 1.0})
 
 
 @pytest.mark.parametrize(

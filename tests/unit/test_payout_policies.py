@@ -7,15 +7,16 @@ from itertools import pairwise
 
 import pytest
 import sqlalchemy as sa
-from tests.contract.payday import Killed, ManualClock, ScriptedChannel, new_payday
+from tests.payday import Killed, ManualClock, ScriptedChannel, new_payday
 
 from oversold.clock import seeded
 from oversold.errors import UsageError
 from oversold.model import Job, Terms
 from oversold.strategies.payouts import composed, obligation_table
-from oversold.strategies.payouts.desk import END_STATUSES, MARGIN_S, STALE_S, Desk
+from oversold.strategies.payouts.desk import END_STATUSES, Desk
 from oversold.strategies.payouts.interface import PayoutContext, PayoutStrategy
-from oversold.strategies.payouts.policies import query_then_retry, retry_same_key
+from oversold.strategies.payouts.patience import MARGIN_S, STALE_S, stale_s
+from oversold.strategies.payouts.policies import query_then_retry, retry_same_key, state_machine
 
 TERMS = Terms(timeout_s=1.0, visibility_s=2.0, settle_s=5.0, honours_keys=True, key_retention_s=1000.0)
 EPOCH = datetime(2026, 1, 1)
@@ -433,7 +434,7 @@ def test_unique_outbox_sends_what_a_dead_worker_entered():
     with pytest.raises(Killed):
         world.run()
     assert world.reconcile() == 1
-    assert world.reconcile(STALE_S) == 0
+    assert world.reconcile(stale_s([world.a])) == 0
     assert (world.told, world.paid) == (("PAID", ""), 1)
 
 
@@ -506,10 +507,11 @@ def test_state_machine_believes_no_before_settlement(lie):
 
 
 def test_state_machine_calls_again_what_is_certainly_unpaid():
-    """On the next channel, under a new key, four calls in all; then people look."""
+    """On the next channel, under a new key, four calls in all; then people look. A call without an answer takes
+    one round more than one that was denied: see the stalled channel."""
     world = World("state-machine", a=("none/failed",), b=("none/timeout",)).run()
-    open_ = [world.reconcile(ALL_VISIBLE_S) for _ in range(4)]
-    assert open_ == [1, 1, 1, 0]
+    open_ = [world.reconcile(ALL_VISIBLE_S) for _ in range(6)]
+    assert open_ == [1, 1, 1, 1, 1, 0]
     assert world.calls == [("A", "failed"), ("B", "timeout")] * 2
     assert len(set(world.keys)) == 4
     assert world.told == ("REVIEW", "not paid after 4 calls")
@@ -585,6 +587,94 @@ def test_state_machine_does_not_take_silence_for_a_statement():
     assert world.told == ("UNKNOWN", "not on the statement")
 
 
+@pytest.mark.parametrize("answers", [(), ("processing",)])
+def test_state_machine_does_not_take_a_lost_statement_for_an_empty_one(answers):
+    """When the query finds a payment, or one on its way, the empty statement beside it was none: all are compared
+    again with the next one."""
+    world = World("state-machine", count=6).run()
+    world.a.answers = answers
+    world.a.statement = dict
+    world.reconcile(ALL_VISIBLE_S)
+    assert [state.status for state in world.own.state(world.payday.payday_id).values()] == ["PAID", "DUE"] * 3
+    assert (world.told, world.unfinished) == (("PAID", ""), 3 + 3)
+    del world.a.statement
+    world.reconcile()
+    assert (world.told, world.unfinished) == (("PAID", "on the statement"), 3)
+
+
+class Stalled(ScriptedChannel):
+    """Takes up nothing until `until_s`: queries get no answer, and a payment waits in its socket's buffer."""
+
+    until_s = 20.0
+
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self.waiting = []
+
+    def pay(self, *wish):
+        if self.clock.now_s() >= self.until_s:
+            return super().pay(*wish)
+        self.waiting.append(wish)
+        self.clock.sleep(self.terms.timeout_s)
+        return "timeout"
+
+    def query(self, ref):
+        if self.clock.now_s() < self.until_s:
+            return "timeout"
+        while self.waiting:
+            super().pay(*self.waiting.pop())
+        return super().query(ref)
+
+
+@pytest.mark.parametrize("effect", ["now", "later"])
+@pytest.mark.parametrize("dies", [False, True])
+@pytest.mark.parametrize(("unheard", "paid"), [(state_machine.UNHEARD, 1), (frozenset(), 2)])
+def test_state_machine_waits_for_what_a_stalled_channel_takes_up(effect, dies, unheard, paid, monkeypatch):
+    """However old the call is when the channel comes back, the first query after that does not prove it unpaid.
+    Planted: believed at once, since the row is old, the `not_found` has it paid twice."""
+    monkeypatch.setattr(state_machine, "UNHEARD", unheard)
+    world = World("state-machine")
+    world.a = Stalled("A", world.clock, (f"{effect}/ok",), TERMS)
+    worker = world.instance()
+    if dies:
+        world.a.clock = Dying(world.clock)
+        with pytest.raises(Killed):
+            worker.run_job(Job(world.payday.payday_id, "interest", 1, 0, 1))
+        world.a.clock = world.clock
+    else:
+        world.run()
+    world.reconcile(2)
+    assert world.told == ("UNKNOWN", "its worker did not come back" if dies else "timeout")
+    world.reconcile(ALL_VISIBLE_S)
+    assert not world.a.calls
+    world.reconcile(Stalled.until_s - world.clock.now_s())
+    for _ in range(4):
+        world.reconcile(ALL_VISIBLE_S)
+    assert (world.row.status, world.paid) == ("PAID", paid)
+
+
+class Dying:
+    """Tells the time, and kills who waits."""
+
+    def __init__(self, clock):
+        self.now_s = clock.now_s
+
+    def sleep(self, seconds):
+        raise Killed
+
+
+def test_state_machine_pays_what_a_stalled_channel_lost():
+    """Two answered queries, as far apart as an effect can be late and unseen, are proof."""
+    world = World("state-machine")
+    world.a = Stalled("A", world.clock, ("none/ok",), TERMS)
+    world.run().reconcile(Stalled.until_s)
+    assert world.told == ("UNKNOWN", "not_found at first")
+    world.reconcile(ALL_VISIBLE_S - MARGIN_S)
+    assert world.told == ("UNKNOWN", "not_found at first")
+    assert world.reconcile(MARGIN_S) == 0
+    assert (world.told, world.row.channel, world.paid) == (("PAID", ""), "B", 1)
+
+
 def test_state_machine_does_not_call_late():
     """A worker that was held up between its note and its call does not make it; reconciliation begins anew."""
     world = World("state-machine")
@@ -603,6 +693,62 @@ def test_state_machine_does_not_call_late():
     assert not world.calls
     assert world.reconcile() == 0
     assert world.paid == 1
+
+
+# --- Slow channels: a worker that waits for an answer is not dead
+
+
+PATIENT = Terms(timeout_s=8.0, visibility_s=0.0, settle_s=0.0, honours_keys=False, key_retention_s=0.0)
+
+
+class SlowWorld(World):
+    """Every call takes as long as it can without a time-out, and is then watched by reconciliation."""
+
+    def __init__(self, policy):
+        super().__init__(policy, a=("none/failed",), b=("none/failed",), terms=PATIENT)
+        self.swept = []
+        self.watching = False
+        for channel in (self.a, self.b):
+            channel.before = self.wait
+            channel.query = lambda ref, query=channel.query: (self.wait(ref), query(ref))[1]
+
+    def wait(self, ref):
+        """Let a connection and an answer take their time, then reconcile, and note who pays meanwhile."""
+        if self.watching:
+            return
+        self.clock.sleep(2 * PATIENT.timeout_s)
+        self.watching = True
+        called = len(self.calls)
+        self.reconcile()
+        self.swept += self.calls[called:]
+        self.watching = False
+
+
+@pytest.mark.parametrize("policy", composed.POLICIES)
+def test_a_worker_that_waits_is_left_alone(policy):
+    """However slow the channel is within its time-out, and however many calls a settlement makes."""
+    world = SlowWorld(policy).run()
+    assert world.calls
+    assert not world.swept
+
+
+@pytest.mark.parametrize("policy", [policy for policy in composed.POLICIES if policy not in SAFE])
+def test_a_sweep_that_ignores_the_time_out_is_found(policy, monkeypatch):
+    """Planted: two seconds for every channel, and a worker that does not say that it is alive."""
+    with monkeypatch.context() as patched:
+        patched.setattr(composed, "stale_s", lambda channels: STALE_S)
+        assert SlowWorld(policy).run().swept
+    monkeypatch.setattr(Desk, "touch", lambda desk, row: None)
+    assert SlowWorld(policy).run().swept
+
+
+def test_a_claim_is_stale_after_the_slowest_channels_time_out():
+    """A connection and an answer may each take it; prompt channels have two seconds."""
+    clock = ManualClock()
+    prompt = ScriptedChannel("A", clock)
+    patient = ScriptedChannel("B", clock, terms=PATIENT)
+    assert stale_s([prompt]) == STALE_S
+    assert stale_s([prompt, patient]) == 2 * PATIENT.timeout_s + MARGIN_S
 
 
 # --- What each policy is known to do wrong, and what the state machine makes of the same script

@@ -1,4 +1,4 @@
-"""Opens the gate when all bidders are parked, notices lost workers, and says when the burst is over."""
+"""Opens the gate when all users are parked, notices lost workers, and says when the burst is over."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Conductor:
         self._watcher = gevent.spawn(self._watch)
 
     def parked(self, worker: int, count: int, pid: int, host: str) -> None:
-        """A worker tells how many bidders wait at its gate."""
+        """A worker tells how many users wait at its gate."""
         if self._gone:
             return
         self._parked[worker] = count
@@ -73,7 +73,7 @@ class Conductor:
     def stop(self) -> None:
         """End the burst. When it is not over yet, tell the workers and wait until all is written down."""
         if not self._ended:
-            self._reason = self._reason or "the test was stopped before all bidders had left"
+            self._reason = self._reason or "the test was stopped before all users had left"
             self._ended = True  # whatever the workers say now, the burst is not over by itself
             for worker in self._parked:
                 self._send("oversold_stop", {}, worker)

@@ -28,7 +28,7 @@ from oversold.load.conductor import Conductor
 from oversold.load.lanes import Target
 from oversold.load.paying import PayoutWorker
 from oversold.load.worker import LoadWorker
-from oversold.payday import PayoutPlan
+from oversold.payout_plan import PayoutPlan
 from oversold.plan import Kind
 from oversold.targets.inprocess import PlatformTarget
 

@@ -42,7 +42,8 @@ class PaydayUser(User):
         """Look at the account now and then, and sometimes withdraw what has come in."""
         for moment, withdraw in self._worker.visits(self._part):
             self._worker.sleep_until(moment)
-            self._worker.look(self._part, withdraw=withdraw)
+            if not self._worker.missed(moment):
+                self._worker.look(self._part, withdraw=withdraw)
 
     def leave(self) -> NoReturn:
         """Go home; the payday is over when everybody has."""

@@ -11,9 +11,12 @@ import numpy as np
 from oversold.assignment import Assignment
 from oversold.clock import now_ns, seeded
 from oversold.load.worker import LoadWorker, Say
-from oversold.payday import Part, PayoutPlan, draw_payday, user_id
+from oversold.payout_plan import Part, PayoutPlan, draw_payday, user_id
 from oversold.platform.faults import FaultKind, connection_lost
+from oversold.strategies.payouts.interface import PayoutStrategy
 from oversold.targets.payouts import Hand, PayoutTarget
+
+LATE_VISIT_NS = 2_000_000_000
 
 
 class JobKilledError(BaseException):
@@ -45,6 +48,7 @@ class PayoutWorker(LoadWorker):
         self._hands: list[Hand] = [opening.value for opening in openings]
         self._free = list(self._hands)
         self._left = self._working = 0
+        self._running: dict[Any, Hand] = {}
         self._jobs: list[dict[str, Any]] = []
         super().__init__(assignment, number, say)
 
@@ -70,32 +74,33 @@ class PayoutWorker(LoadWorker):
         start, job = part.start, self.plan.job(self._payday_id, part)
         assert start is not None
         hand = self._free.pop()
-        strategy = hand.take(f"{job.run}/{job.worker}")
         self.sleep_until(self.t0 + int(start.at_s * 1e9))
         row: dict[str, Any] = {"run": job.run, "worker": job.worker, "t_start": now_ns(), "t_end": None}
         self._jobs.append(row)
         until = self.horizon if start.kill_s is None else self.t0 + int(start.kill_s * 1e9)
-        if self._during(hand, "run_job", lambda: strategy.run_job(job), until):
+        if self._during(hand, "run_job", lambda: hand.take(f"{job.run}/{job.worker}").run_job(job), until):
             row["t_end"] = now_ns()
         elif start.kill_s is not None:
             row |= {"t_end": now_ns(), "killed": True}
         self._working -= 1
 
     def reconcile(self) -> None:
-        """Call the strategy's `reconcile` every few minutes of the incident, until nothing is open any more."""
+        """Call the strategy's `reconcile` again and again, until nothing is open any more."""
         hand = self._free.pop()
-        strategy = hand.take("reconcile/0")
+        strategies: list[PayoutStrategy] = []
+        if not self._during(hand, "reconcile", lambda: strategies.append(hand.take("reconcile/0")), self.horizon):
+            return
         every_ns = int(self.plan.payouts.reconcile_s * 1e9)
         last_start = self.t0 + int(self.plan.starts[-1].at_s * 1e9)
         following = self.t0
         still_open: list[int] = []
-        while True:
+        while strategies:
             following = max(following + every_ns, now_ns())
             if following >= self.horizon:
                 return
             self.sleep_until(following)
             over = self._working == 0 and now_ns() > last_start
-            call = lambda: still_open.append(int(strategy.reconcile(self._payday_id)))  # noqa: E731
+            call = lambda: still_open.append(int(strategies[0].reconcile(self._payday_id)))  # noqa: E731
             if not self._during(hand, "reconcile", call, self.horizon):
                 return
             # What was open before the last job ended is looked at once more.
@@ -104,25 +109,29 @@ class PayoutWorker(LoadWorker):
 
     def _during(self, hand: Hand, phase: str, call: Callable[[], Any], until: int) -> bool:
         """Run a strategy's own code in a greenlet of its own until it ends or `until` comes; false when it was
-        ended by force. What it raises is a fault of the run; so is a reconciliation that cannot go on."""
-        greenlet = gevent.spawn(self._guarded, phase, call)
+        ended by force. What it raises is a fault of the run."""
+        greenlet = gevent.spawn(self._guarded, hand, phase, call)
+        self._running[greenlet] = hand
         greenlet.join(max(0.0, (until - now_ns()) / 1e9))
-        if greenlet.ready():
-            return bool(greenlet.value)
-        hand.cut(JobKilledError())
-        greenlet.kill(JobKilledError(), block=True, timeout=2)
-        hand.close()  # the servers roll back what was under way
-        return False
+        ended = bool(greenlet.ready())
+        if not ended:
+            self._kill(greenlet)
+            hand.close()  # the servers roll back what was under way
+        self._running.pop(greenlet, None)
+        return ended and not hand.dead
 
-    def _guarded(self, phase: str, call: Callable[[], Any]) -> bool:
+    def _kill(self, greenlet: Any) -> None:
+        error = JobKilledError()
+        self._running[greenlet].cut(error)
+        greenlet.kill(error, block=True, timeout=2)
+
+    def _guarded(self, hand: Hand, phase: str, call: Callable[[], Any]) -> None:
         try:
             call()
-        except JobKilledError:
-            return False
-        except Exception as error:  # noqa: BLE001 - user code may raise anything
-            kind: FaultKind = "store" if connection_lost(error) else "raised"
-            self.faults.add(kind, phase, f"{type(error).__name__}: {error}")
-        return True
+        except BaseException as error:  # noqa: BLE001 - user code may raise anything, SystemExit too
+            if not hand.dead:
+                kind: FaultKind = "store" if connection_lost(error) else "raised"
+                self.faults.add(kind, phase, f"{type(error).__name__}: {error}")
 
     def visits(self, part: Part) -> list[tuple[int, bool]]:
         """Return when an investor looks at the account (monotonic ns), and whether it is then emptied."""
@@ -131,6 +140,11 @@ class PayoutWorker(LoadWorker):
         span_s = min(self.plan.horizon_s, 2 * max(every.maturity_min, 30) * self.plan.minute_s)
         times = sorted(draw.uniform(0, span_s) for _ in range(every.visits))
         return [(self.t0 + int(at * 1e9), draw.random() < every.withdraw) for at in times]
+
+    def missed(self, moment: int) -> bool:
+        """Tell whether a visit comes so late that the investor has given it up: the crowd must not outlast the
+        payday."""
+        return now_ns() > min(moment + LATE_VISIT_NS, self.horizon)
 
     def look(self, part: Part, *, withdraw: bool) -> None:
         """Read an investor's balance at every channel; withdraw it where there is one, when that is wished."""
@@ -153,6 +167,8 @@ class PayoutWorker(LoadWorker):
         self.wait_for_end()
 
     def _close_own(self) -> dict[str, Any]:
+        for greenlet in list(self._running):  # the run was stopped: whoever still works dies first
+            self._kill(greenlet)
         for hand in self._hands:
             hand.close()
         self.target.close()

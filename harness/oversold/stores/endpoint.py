@@ -76,6 +76,12 @@ class Server(Protocol):
     def connect(self, endpoint: Endpoint, clock: Clock, rtt_s: float) -> Any:
         """Open one private connection; `rtt_s` of delay goes before every command."""
 
+    def close(self, client: Any) -> None:
+        """Close a client's connections without another word to the server."""
+
+    def cut(self, client: Any, dead: Callable[..., Any]) -> None:
+        """Let `dead`, which raises, take the place of every way by which the client reaches its server."""
+
 
 def version_of(program: Path, flag: str, pattern: str) -> str | None:
     """Ask a program for its version; None when it does not run here or says nothing that `pattern` finds."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import socket
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -104,6 +105,17 @@ def connect(endpoint: Endpoint, clock: Clock, rtt_s: float) -> Client:
     )
     client.version()
     return client
+
+
+def close(client: Any) -> None:
+    """Close a client's connections without another word to the server."""
+    client.close()
+
+
+def cut(client: Any, dead: Callable[..., Any]) -> None:
+    """Let `dead`, which raises, take the place of every way by which the client reaches its server."""
+    client._connect = dead
+    client.sock = None
 
 
 def admits(endpoint: Endpoint) -> int | None:

@@ -8,7 +8,7 @@ import secrets
 import shutil
 import signal
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -181,6 +181,19 @@ def connect_raw(
         if not autocommit:
             connection.commit()
     return connection
+
+
+def close(client: Any) -> None:
+    """Close a client's connections without another word to the server."""
+    # The pool of one would keep it open until it is collected.
+    client.connection.driver_connection.close()
+
+
+def cut(client: Any, dead: Callable[..., Any]) -> None:
+    """Let `dead`, which raises, take the place of every way by which the client reaches its server."""
+    pool = client.engine.pool
+    pool._creator = pool._invoke_creator = dead
+    client.connection.driver_connection.wait = dead
 
 
 def _delayed(clock: Clock, rtt_s: float) -> type[psycopg.Connection[Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 from urllib.parse import parse_qsl, urlsplit
@@ -160,6 +160,22 @@ def _forget(endpoint: Endpoint, session: str) -> None:
         return
 
 
+def cut(store: str, client: Any, error: BaseException) -> None:
+    """Let a client reach its server no more, as when its process has died: whatever still tries raises `error`."""
+
+    def dead(*_: Any, **__: Any) -> Any:
+        raise error
+
+    with suppress(Exception):  # a connection that is gone already reaches nobody either
+        SERVERS[store].cut(client, dead)
+
+
 def connect(endpoint: Endpoint, clock: Clock, rtt_s: float) -> Any:
     """Open one private connection to a store; see the server files for its type."""
     return SERVERS[endpoint.store].connect(endpoint, clock, rtt_s)
+
+
+def close(store: str, client: Any) -> None:
+    """Close a client's connections, whatever state they are in."""
+    with suppress(BaseException):  # of one that was cut, each word to its server raises
+        SERVERS[store].close(client)

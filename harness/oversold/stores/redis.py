@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -129,6 +130,20 @@ def forget(endpoint: Endpoint, prefix: str) -> None:
     for key in client.scan_iter(match=f"{prefix}*", count=1000):
         client.delete(key)
     client.close()
+
+
+def close(client: Any) -> None:
+    """Close a client's connections without another word to the server."""
+    for connection in {client.connection, *client.connection_pool._available_connections} - {None}:
+        connection.disconnect()
+
+
+def cut(client: Any, dead: Callable[..., Any]) -> None:
+    """Let `dead`, which raises, take the place of every way by which the client reaches its server."""
+    pool = client.connection_pool
+    pool.make_connection = dead
+    for connection in {client.connection, *pool._available_connections, *pool._in_use_connections} - {None}:
+        connection.send_packed_command = connection.connect = dead
 
 
 def _delayed(clock: Clock, rtt_s: float) -> type[Connection]:

@@ -9,8 +9,12 @@ from typing import Any, TypeVar
 Result = TypeVar("Result")
 
 
+class HungCallError(TimeoutError):
+    """A strategy's own code did not come back."""
+
+
 def within(seconds: float, call: Callable[[], Result]) -> Result:
-    """Return what `call` returns; TimeoutError when a strategy's own code takes longer."""
+    """Return what `call` returns; HungCallError when a strategy's own code takes longer."""
     box: list[Any] = []
 
     def work() -> None:
@@ -23,7 +27,7 @@ def within(seconds: float, call: Callable[[], Result]) -> Result:
     thread.start()
     thread.join(seconds)
     if not box:
-        raise TimeoutError(f"no answer within {seconds:g} s")
+        raise HungCallError(f"no answer within {seconds:g} s")
     fine, value = box[0]
     if not fine:
         raise value

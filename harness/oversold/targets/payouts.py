@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import queue
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -11,19 +10,17 @@ from typing import Any, TypeVar
 from oversold.assignment import Assignment
 from oversold.clock import SystemClock, now_ns, seeded
 from oversold.model import PayReply, QueryReply, Terms, VoidReply
-from oversold.payday import PayoutPlan
+from oversold.payout_plan import PayoutPlan
 from oversold.platform.channels.client import HttpChannel, fetch_terms
 from oversold.platform.faults import Faults
 from oversold.stores.endpoint import Endpoint
-from oversold.stores.providers import connect
+from oversold.stores.providers import close, connect, cut
 from oversold.strategies import registry
 from oversold.strategies.payouts.interface import Channel, PayoutContext, PayoutStrategy
 
 # Told of each call to a channel: what it was and what was answered, whether that is a failure, how long it took.
 Told = Callable[[str, bool, int], None]
 GOOD = {"ok", "success", "voided", "processing"}
-# By which a strategy reaches redis-py, pymemcache and SQLAlchemy.
-CALLS = ("execute_command", "pipeline", "execute", "commit", "begin", "get", "gets", "set", "cas", "add", "delete")
 Reply = TypeVar("Reply", bound=str)
 TELLERS = 4  # connections to each channel that the investors of one process share
 
@@ -92,6 +89,7 @@ class Hand:
     def __init__(self, target: PayoutTarget, number: int, clients: Mapping[str, Any]) -> None:
         self._target, self._number, self._clients = target, number, clients
         self._channels: dict[str, HttpChannel] = {}
+        self.dead = False  # cut: what its code raises from then on, no dead process could have raised
 
     def take(self, caller: str) -> PayoutStrategy:
         """Return the strategy of somebody who is known to the channels as `caller`."""
@@ -101,22 +99,18 @@ class Hand:
     def cut(self, error: BaseException) -> None:
         """Let this worker's code reach nothing any more, as when its process has died: whatever its `finally`
         blocks still want to tell a store or a channel raises `error` instead."""
-
-        def dead(*_: Any, **__: Any) -> Any:
-            raise error
-
+        self.dead = True
         for channel in self._channels.values():
             channel.cut(error)
-        for client in self._clients.values():
-            for name in CALLS:
-                if hasattr(client, name):
-                    setattr(client, name, dead)
+        for store, client in self._clients.items():
+            cut(store, client, error)
 
     def close(self) -> None:
-        """Close everything."""
-        for thing in (*self._channels.values(), *self._clients.values()):
-            with contextlib.suppress(Exception):
-                thing.close()
+        """Close everything; what was cut closes its socket and says no goodbye."""
+        for channel in self._channels.values():
+            channel.close()
+        for store, client in self._clients.items():
+            close(store, client)
 
 
 class Watched:

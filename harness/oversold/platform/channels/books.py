@@ -44,8 +44,13 @@ CREATE TABLE IF NOT EXISTS withdrawals (
     t INTEGER NOT NULL
 );
 CREATE INDEX IF NOT EXISTS withdrawals_by_user ON withdrawals (user_id);
+CREATE TABLE IF NOT EXISTS meta (
+    key TEXT PRIMARY KEY,
+    value INTEGER NOT NULL
+);
 """
 COLUMNS = "id, ref, user_id, amount_fen, key, caller, reply, replay_of, t_arrived, t_replied, t_effect, voided"
+STALL = "SELECT coalesce(max(value), 0) FROM meta WHERE key = 'stall_ns'"
 HAPPENED = "t_effect IS NOT NULL AND t_effect <= ? AND NOT voided"
 
 
@@ -70,6 +75,10 @@ class Call:
     t_replied: int
     t_effect: int | None
     voided: bool
+
+    def moves(self) -> bool:
+        """Tell whether its money moves at all, now or later."""
+        return self.t_effect is not None and not self.voided
 
     def applied(self, now_ns: int) -> bool:
         """Tell whether its money has moved by then."""
@@ -160,6 +169,14 @@ class Books:
         row = (user_id, amount_fen, now_ns)
         self._sql.execute("INSERT INTO withdrawals (user_id, amount_fen, t) VALUES (?, ?, ?)", row)
 
+    def note_stall(self, stall_ns: int) -> None:
+        """Enter for how long the channel stood still, in place of what was entered before; commit."""
+        self._sql.execute("INSERT OR REPLACE INTO meta (key, value) VALUES ('stall_ns', ?)", (stall_ns,))
+
+    def stall_ns(self) -> int:
+        """Return for how long the channel stood still at most, as far as it is entered."""
+        return int(self._sql.execute(STALL).fetchone()[0])
+
     def close(self) -> None:
         """Close the file."""
         self._sql.close()
@@ -188,6 +205,19 @@ def read_withdrawals(path: Path) -> list[Withdrawal]:
     with closing(_reader(path)) as sql:
         rows = sql.execute("SELECT id, user_id, amount_fen, t FROM withdrawals ORDER BY id")
         return [Withdrawal(*row) for row in rows]
+
+
+def read_stall_ns(path: Path) -> int:
+    """Return for how many nanoseconds a channel, alive or killed, stood still at a time at most.
+
+    Stalls of up to 50 ms are not entered. 0 where the books say nothing of it: those of older versions do not.
+
+    Raises:
+        sqlite3.OperationalError: there are no such books.
+    """
+    with closing(_reader(path)) as sql:
+        kept = sql.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'meta'").fetchone()
+        return int(sql.execute(STALL).fetchone()[0]) if kept else 0
 
 
 def _reader(path: Path) -> sqlite3.Connection:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,7 +13,7 @@ from types import FrameType
 from typing import Annotated, Any
 
 import uvicorn
-from fastapi import FastAPI, Header, Response
+from fastapi import FastAPI, Header, Request, Response
 from fastapi import Path as InPath
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
@@ -22,10 +23,12 @@ from oversold.platform.channels.books import Books
 from oversold.platform.channels.client import STATUS_CODES
 from oversold.platform.channels.kernel import Kernel
 from oversold.platform.channels.profile import ChannelProfile
+from oversold.platform.channels.stall import StallWatch
 
 # Ids travel in paths, where slashes and lone dots would change their meaning.
 ID_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._:@#+-]{0,199}$"
 MAX_FEN = 10**16
+HUNG_UP = 499  # no status of ours: nobody is there to read it
 
 Id = Annotated[str, StringConstraints(pattern=ID_PATTERN)]
 Ref = Annotated[str, InPath(pattern=ID_PATTERN, description="What the caller calls the payment.")]
@@ -147,6 +150,7 @@ def _payments(app: FastAPI, kernel: Kernel) -> None:
 
     @app.post("/payments", response_model=PaymentReply, status_code=201, responses=PAY_ANSWERS, summary="Pay")
     async def pay(
+        request: Request,
         wish: PaymentRequest,
         key: Annotated[
             str | None,
@@ -154,6 +158,8 @@ def _payments(app: FastAPI, kernel: Kernel) -> None:
         ] = None,
         caller: Annotated[str, Header(alias="X-Caller", max_length=200, description="Who calls.")] = "",
     ) -> Response:
+        if await _hung_up(request):
+            return Response(status_code=HUNG_UP)
         with kernel.in_flight as in_flight:
             answer = kernel.pay(now_ns(), in_flight, wish.ref, wish.user_id, wish.amount_fen, key, caller)
             await _wait(min(answer.after_s, profile.timeout_s))
@@ -199,6 +205,17 @@ def _json(content: Mapping[str, Any], status_code: int = 200) -> Response:
     return Response(json.dumps(content), status_code, media_type="application/json")
 
 
+async def _hung_up(request: Request) -> bool:
+    """Tell whether the caller has closed the connection already, and so cannot know of what is done now.
+
+    A request that waited in the socket's buffer while this process stood still is read before the end of the
+    connection that stands behind it. The event loop sees that end in one turn and tells of it in the next.
+    """
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    return await request.is_disconnected()
+
+
 async def _wait(seconds: float) -> None:
     if seconds > 0:
         await asyncio.sleep(seconds)
@@ -210,8 +227,15 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, books: Books) -> None:
         super().__init__(config)
         self._books = books
+        self._stalls = StallWatch(books)
+        self._beating: asyncio.Task[None] | None = None  # kept, since the event loop would forget it
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._beating = asyncio.create_task(self._stalls.beat())
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        self._stalls.note(now_ns())  # the signal may have waited for the end of a stall, too
         self._books.close()  # so that they are one file again
         os._exit(0)
 

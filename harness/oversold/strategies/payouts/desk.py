@@ -8,15 +8,11 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from oversold.model import Job, PayoutState, PayoutStatus, Terms
+from oversold.model import Job, PayoutState, PayoutStatus
 from oversold.strategies.payouts.interface import Channel, PayoutContext
 from oversold.strategies.payouts.obligation_table import obligations
 
 END_STATUSES: tuple[PayoutStatus, ...] = ("PAID", "FAILED", "REVIEW")
-# A claim that is older, in seconds of database time, belongs to a worker that died.
-STALE_S = 2.0
-MARGIN_S = 0.2  # added to what a channel promises: replies, commits and clocks take their time
-PATIENCE = 4  # times a channel's own times until people have to look
 
 columns = obligations.c
 NOW = sa.func.clock_timestamp(type_=columns.since.type)
@@ -286,11 +282,6 @@ def next_channel(channels: Sequence[Channel], name: str) -> Channel:
     """Return the channel after the one of that name; the first one when there is none of it."""
     names = [channel.name for channel in channels]
     return channels[(names.index(name) + 1) % len(names) if name in names else 0]
-
-
-def overdue(row: Row, terms: Terms) -> bool:
-    """Return whether the row has waited in its status for so long that the channel will not help any more."""
-    return row.age_s > PATIENCE * (terms.timeout_s + terms.visibility_s + terms.settle_s) + MARGIN_S
 
 
 def _of(row: Row) -> dict[str, str]:

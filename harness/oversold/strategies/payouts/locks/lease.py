@@ -10,8 +10,10 @@ from oversold.strategies.interface import key
 from oversold.strategies.payouts.desk import Desk, Row
 from oversold.strategies.payouts.interface import PayoutContext
 from oversold.strategies.payouts.locks.none import PASSES
+from oversold.strategies.payouts.patience import MARGIN_S
 
-LEASE_S = 2.0
+LEASE_S = 2.0  # or as long as one row may take; see `_lease_s`
+CALLS = 4  # that one row may take, without an answer each: the lock does not know how many its policy makes
 WAIT_S = 0.05
 
 # KEYS: lease, token. ARGV: the start's name, ttl in ms. SET NX PX when nobody has it; the holder gets it renewed.
@@ -49,6 +51,8 @@ class Lease:
         self._desk = Desk(context)
         self._clock = context.clock
         self._random = context.random
+        longest_s = max(channel.terms.timeout_s for channel in context.channels.values())
+        self._lease_s = max(LEASE_S, CALLS * longest_s + MARGIN_S)
         self._hold = context.redis.register_script(HOLD)
         self._leave = context.redis.register_script(LEAVE)
         self._rows: deque[Row] = deque()
@@ -91,8 +95,8 @@ class Lease:
         return self._rows.popleft() if self._rows else None
 
     def _wait(self, job: Job) -> int:
-        """Hold the lease for another `LEASE_S`, whoever else has to end first; return its token."""
+        """Hold the lease for another `_lease_s`, whoever else has to end first; return its token."""
         names = [key(job.payday_id, "lease"), key(job.payday_id, "lease", "token")]
-        while not (token := int(self._hold(keys=names, args=[job.run, int(LEASE_S * 1000)]))):
+        while not (token := int(self._hold(keys=names, args=[job.run, int(self._lease_s * 1000)]))):
             self._clock.sleep(self._random.uniform(WAIT_S / 2, WAIT_S))
         return token

@@ -6,20 +6,22 @@ from typing import Any, ClassVar, cast
 
 from oversold.model import Job, ObligationKind, Payday
 from oversold.strategies.interface import key
-from oversold.strategies.payouts.desk import STALE_S, Desk, Row, claimant
+from oversold.strategies.payouts.desk import Desk, Row, claimant
 from oversold.strategies.payouts.interface import PayoutContext
+from oversold.strategies.payouts.patience import stale_s
 
 KINDS: tuple[ObligationKind, ...] = ("interest", "principal")
 GROUP = "workers"
 BATCH = 1_000
-STALE_MS = int(STALE_S * 1000)
+WAIT_S = 0.05
 
 
 class Queue:
     """Every obligation is an entry of a stream; a worker reads one, claims its row, acknowledges it when settled.
 
     Guarantee: the group hands each entry to one worker, and to another one when it stays unacknowledged for longer
-    than the stale time; a row that is in an end state by then is skipped.
+    than the stale time; a row that is in an end state by then is skipped. No worker ends while an entry is out
+    whose row nobody has claimed.
 
     Known hole: redelivery. An entry whose worker died is handed out again, and the next worker cannot tell from it
     whether the money has moved.
@@ -30,6 +32,9 @@ class Queue:
     def __init__(self, context: PayoutContext) -> None:
         self._desk = Desk(context)
         self._redis = context.redis
+        self._clock = context.clock
+        self._random = context.random
+        self._stale_s = stale_s(context.channels.values())
         self._stream = ""
         self._entry: bytes | None = None
 
@@ -49,11 +54,11 @@ class Queue:
         self._entry = None
 
     def claim(self, job: Job) -> Row | None:
-        """Read entries until one's row can be claimed; None when the stream has no more for this worker."""
-        while entry := self._next(claimant(job)):
+        """Read entries until one's row can be claimed; None when no row is due any more."""
+        while entry := self._next(claimant(job)) or self._wait(job):
             entry_id, fields = entry
             row = self._desk.get(job.payday_id, fields[b"id"].decode())
-            if row.status == "CLAIMED" and row.age_s < STALE_S:
+            if row.status == "CLAIMED" and row.age_s < self._stale_s:
                 continue  # its worker is slow, not dead, and will acknowledge the entry itself
             if row.status in {"DUE", "CLAIMED"} and (taken := self._desk.take(row, claimant(job))):
                 self._entry = entry_id
@@ -76,13 +81,26 @@ class Queue:
         if fresh:
             return cast("tuple[bytes, dict[bytes, bytes]]", fresh[0][1][0])
         start = b"0-0"
+        stale_ms = int(self._stale_s * 1000)
         while True:  # one answer covers a few entries only
-            answer = self._redis.xautoclaim(self._stream, GROUP, consumer, STALE_MS, start, count=1)
+            answer = self._redis.xautoclaim(self._stream, GROUP, consumer, stale_ms, start, count=1)
             start, left = answer[:2]
             if left:
                 return cast("tuple[bytes, dict[bytes, bytes]]", left[0])
             if start == b"0-0":
                 return None
+
+    def _wait(self, job: Job) -> tuple[bytes, dict[bytes, bytes]] | None:
+        """Wait for an entry whose row is still due although another worker has the entry; None when none is.
+
+        That worker is about to claim the row, or it died before it could, and reconciliation, which sees rows and
+        no entries, would never notice.
+        """
+        while self._desk.count_due(job) and self._redis.xpending(self._stream, GROUP)["pending"]:
+            self._clock.sleep(self._random.uniform(WAIT_S / 2, WAIT_S))
+            if entry := self._next(claimant(job)):
+                return entry
+        return None
 
 
 def _stream(payday_id: str, kind: ObligationKind) -> str:

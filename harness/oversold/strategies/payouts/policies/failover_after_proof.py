@@ -3,8 +3,9 @@
 from typing import ClassVar
 
 from oversold.model import Payday
-from oversold.strategies.payouts.desk import MARGIN_S, Desk, Row, next_channel, overdue
+from oversold.strategies.payouts.desk import Desk, Row, next_channel
 from oversold.strategies.payouts.interface import Channel, PayoutContext
+from oversold.strategies.payouts.patience import MARGIN_S, overdue
 
 ROUNDS = 3
 
@@ -16,7 +17,8 @@ class FailoverAfterProof:
     Guarantee: no second call without proof that no earlier one paid or will pay, so nobody is paid twice.
 
     Known hole: slower, and as slow as the channel that does not answer. It believes an ok: a false one is never
-    paid. A worker that pauses between its note and its call may pay after somebody else's void.
+    paid. A worker that pauses between its note and its call may pay after somebody else's void, and so may a
+    call that a stalled channel takes up only after the void.
     """
 
     stores: ClassVar[frozenset[str]] = frozenset({"sql"})

@@ -3,8 +3,9 @@
 from typing import ClassVar
 
 from oversold.model import Payday, QueryReply
-from oversold.strategies.payouts.desk import Desk, Row, overdue
+from oversold.strategies.payouts.desk import Desk, Row
 from oversold.strategies.payouts.interface import PayoutContext
+from oversold.strategies.payouts.patience import overdue
 
 CALLS = 3
 ASKS = 5
@@ -62,13 +63,15 @@ class QueryThenRetry:
 
     def _ask(self, row: Row) -> QueryReply:
         """Query until the answer is not `processing`, five times at most."""
-        answer = self._channel.query(row.obligation_id)
-        for _ in range(ASKS - 1):
+        answer: QueryReply = "processing"
+        for turn in range(ASKS):
+            if turn:
+                self._clock.sleep(WAIT_S)
             self._desk.touch(row)
+            answer = self._channel.query(row.obligation_id)
             if answer != "processing":
                 break
-            self._clock.sleep(WAIT_S)
-            answer = self._channel.query(row.obligation_id)
+        self._desk.touch(row)  # the next call may be a payment
         return answer
 
     def _decided(self, row: Row, answer: QueryReply, calls: int) -> bool:

@@ -3,11 +3,16 @@
 from typing import ClassVar
 
 from oversold.model import Payday
-from oversold.strategies.payouts.desk import MARGIN_S, Desk, Row, next_channel, overdue
+from oversold.strategies.payouts.desk import Desk, Row, next_channel
 from oversold.strategies.payouts.interface import Channel, PayoutContext
+from oversold.strategies.payouts.patience import MARGIN_S, overdue
 
 CALLS = 4
 SEEN = "on the statement"
+DEAD = "its worker did not come back"
+# Why a row is UNKNOWN whose call the channel may still have to take up, as when it is stalled: nobody knows when
+# the call arrived or will arrive. All other reasons are answers, so it had arrived by then.
+UNHEARD = {"timeout", DEAD}
 
 
 class StateMachine:
@@ -18,8 +23,10 @@ class StateMachine:
     Guarantee: while channels keep their terms nobody is paid twice, whatever they reply and wherever a worker
     dies; a false ok is found.
 
-    Known hole: a backlog for people, and time: every doubt waits for visibility and settlement. A worker that
-    stops for longer than these in the very moment before its call may pay what was paid meanwhile.
+    Known hole: a backlog for people, and time: every doubt waits for visibility and settlement, counted from the
+    first answered query where the call itself was not answered. A worker that stops for longer than these in the
+    very moment before its call may pay what was paid meanwhile; so may a call that is stuck on its way while
+    queries are answered.
     """
 
     stores: ClassVar[frozenset[str]] = frozenset({"sql"})
@@ -55,7 +62,7 @@ class StateMachine:
             visible_s = channel.terms.visibility_s + MARGIN_S
             for row in self._desk.in_status(payday_id, "SENT", dead_s):
                 if row.channel == channel.name:
-                    self._desk.change(row, "UNKNOWN", reason="its worker did not come back")
+                    self._desk.change(row, "UNKNOWN", reason=DEAD)
             for row in self._desk.in_status(payday_id, "UNKNOWN", visible_s):
                 if row.channel == channel.name:
                     self._resolve(row, channel)
@@ -88,14 +95,21 @@ class StateMachine:
         return None
 
     def _resolve(self, row: Row, channel: Channel) -> None:
-        """Query; what is not paid by the time when it must be visible never will be."""
+        """Query; what is not paid by the time when it must be visible never will be.
+
+        That time runs from the call's answer. Without one it runs from the first query that was answered: a
+        channel that was stalled has taken up by then what had been waiting for it.
+        """
         answer = channel.query(row.obligation_id)
         certain_s = channel.terms.settle_s + channel.terms.visibility_s + MARGIN_S
         if answer == "success":
             self._desk.change(row, "PAID")
-        elif answer in {"failed", "not_found"} and row.age_s >= certain_s:
-            self._desk.change(row, "FAILED_DEFINITE", reason=answer)
-        elif answer in {"processing", "timeout"} and overdue(row, channel.terms):
+        elif answer in {"failed", "not_found"}:
+            if row.reason in UNHEARD:
+                self._desk.change(row, "UNKNOWN", reason=f"{answer} at first")
+            elif row.age_s >= certain_s:
+                self._desk.change(row, "FAILED_DEFINITE", reason=answer)
+        elif overdue(row, channel.terms):
             self._desk.change(row, "REVIEW", reason=f"{answer}, whenever it was queried")
 
     def _compare(self, payday_id: str, channel: Channel) -> int:
@@ -107,8 +121,9 @@ class StateMachine:
         if not old:
             return len(unchecked)
         statement = channel.statement()
-        # An empty statement may be no answer at all. Queries cost a call each, so one has to do for all.
-        if not statement and channel.query(old[0].obligation_id) == "timeout":
+        # An empty statement may be no answer at all: believed only if a query agrees that nothing was paid.
+        # Queries cost a call each, so one has to do for all.
+        if not statement and channel.query(old[0].obligation_id) not in {"failed", "not_found"}:
             return len(unchecked)
         self._desk.remark(payday_id, [row.obligation_id for row in old if row.obligation_id in statement], SEEN)
         for row in old:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from oversold.assignment import Assignment
 from oversold.errors import UsageError
 from oversold.model import Job
-from oversold.payday import (
+from oversold.payout_plan import (
     CANARY,
     CANARY_PROFILE,
     INTEREST_JOB_MIN,
