@@ -215,6 +215,9 @@ def _canary(seen: Circumstances) -> Finding:
         detail = f"No canary was run, so nothing shows that this load finds {words.fault}."
         return Finding("canary", "inconclusive", detail)
     if seen.canary <= 0:
+        if seen.is_canary and not seen.complete:
+            detail = "This canary did not come far enough to prove anything."
+            return Finding("canary", "inconclusive", detail, {words.rate: 0.0})
         who = "This canary" if seen.is_canary else f"The canary (strategy {canary})"
         detail = f"{who} did not {words.verb} under this load, so the load proves nothing: {words.mend}."
         return Finding("canary", "inconclusive", detail, {words.rate: 0.0})

@@ -26,7 +26,7 @@ from oversold.load.launch import Beat, Ending
 from oversold.model import Claim, Finding, Tranche
 from oversold.platform import ledger as ledgers
 from oversold.report import parquet
-from oversold.session import CALL_S, Burst, Session, asked, sampling
+from oversold.session import CALL_S, Burst, Session, opened, sampling
 from oversold.stores.guard import package_environment
 from oversold.strategies.calling import within
 from oversold.strategies.interface import BidStrategy, ConsumerStrategy, Context, open_context
@@ -97,12 +97,7 @@ def _start_consumer(session: Session, assignment: Assignment[BidPlan]) -> int:
 def _opened(kind: type[BidStrategy], context: Context, tranche: Tranche, burst: BidBurst) -> BidStrategy | None:
     """Make the coordinator's instance and let it put the stock in place; what it raises is a fault of the run."""
 
-    def work() -> BidStrategy:
-        strategy = kind(context)
-        strategy.open(tranche)
-        return strategy
-
-    return asked(work, "open", burst)
+    return opened(lambda: kind(context), lambda strategy: strategy.open(tranche), burst)
 
 
 def _sample(strategy: BidStrategy, tranche_id: str, burst: BidBurst) -> None:

@@ -13,6 +13,7 @@ from oversold.payout_plan import PayoutPlan
 from oversold.plan import Plan
 from oversold.runs import run
 from oversold.session import Session
+from oversold.summary import command
 
 SCHEMA = "oversold/compare/1"
 EXITS = {"pass": Exit.PASS, "fail": Exit.BROKEN, "inconclusive": Exit.INCONCLUSIVE}
@@ -43,7 +44,7 @@ def run_one(session: Session, plan: Plan, folder: Path, *, with_canary: bool) ->
         canary = broken_share(summary)
         if summary.get("interrupted"):
             reasons = [f"The run was interrupted during the canary: {plan.strategy} was not tried."]
-            return {**summary, "verdict": "inconclusive", "reasons": reasons}, below
+            return {**summary, "verdict": "inconclusive", "reasons": reasons, "command": command(plan)}, below
     return run(session, plan, folder, canary), folder
 
 

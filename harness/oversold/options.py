@@ -65,9 +65,11 @@ def plan_of(typed: Typed, strategy: str) -> Plan:
         value = given if given is not None else preset.get(option, DEFAULTS.get(option))
         if value is not None:
             values[NAMES.get(option, option)] = duration_s(str(value)) if option == "rtt" else value
+    if "profile" in values:
+        places.profile(values["profile"])
     values[kind] = settings_from(SETTINGS[kind], preset.get("set", {}), typed.settings)
     try:
-        plan = PLANS[kind].model_validate(values)
+        return PLANS[kind].model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         if not first["loc"]:
@@ -75,19 +77,21 @@ def plan_of(typed: Typed, strategy: str) -> Plan:
         name = str(first["loc"][0])
         option = next((short for short, long in NAMES.items() if long == name), name)
         raise UsageError(f"--{option} {values.get(name)}: {first['msg'].lower()}") from error
-    if isinstance(plan, PayoutPlan):
-        places.profile(plan.profile)
-    return plan
 
 
 def _preset(typed: Typed, kind: Kind) -> dict[str, Any]:
     """Return the preset's table, checked for keys that this kind of incident does not have."""
     preset = places.preset(typed.preset)
-    unknown = set(preset) - {*PLAN_OPTIONS[kind], "set", "about"}
-    if unknown:
-        raise UsageError(f"preset {typed.preset}: unknown keys for {typed.scenario}: {', '.join(sorted(unknown))}")
     if not isinstance(preset.get("set", {}), dict):
         raise UsageError(f"preset {typed.preset}: `set` must be a table")
+    unknown = set(preset) - {*PLAN_OPTIONS[kind], "set", "about"}
+    strange = unknown | set(preset.get("set", {})) - set(SETTINGS[kind].model_fields)
+    other: Kind = "payouts" if kind == "bids" else "bids"
+    if strange and strange <= {*PLAN_OPTIONS[other], *SETTINGS[other].model_fields}:
+        hint = "; how its channels behave is a --profile" if kind == "payouts" else ""
+        raise UsageError(f"preset {typed.preset} is not for {typed.scenario}, which is about {kind}{hint}")
+    if unknown:
+        raise UsageError(f"preset {typed.preset}: unknown keys for {typed.scenario}: {', '.join(sorted(unknown))}")
     return preset
 
 

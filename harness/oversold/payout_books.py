@@ -172,6 +172,8 @@ def channels_misled(plan: PayoutPlan, evidence: PayoutEvidence, stall_ns: int = 
     if stall_ns > MOST_STALL_NS:
         detail = f"A channel stood still for {stall_ns / 1e9:.1f} s, so it broke its own terms: use less load."
         return Finding("channels", "inconclusive", detail, {"stall_s": stall_ns / 1e9})
+    if not evidence.complete:
+        return Finding("channels", "inconclusive", "The run is incomplete, whatever its channels said.")
     payments = evidence.payments
     moved = payments["t_effect"] != NEVER
     said_ok = payments["reply"] == PAY_REPLIES.index("ok")
@@ -208,7 +210,8 @@ def jobs_met(plan: PayoutPlan, evidence: PayoutEvidence) -> Finding:
             detail = "The interest job was killed, and the payday was over before it began again: lower again_min."
         return Finding("jobs", "inconclusive", detail)
     what = "maturity job" if mode == "overlap" else "second start of the interest job"
-    overlap_s = max(0, last - other.t_start) / 1e9 if begun else 0.0
+    until = evidence.t_end if other.t_end == NEVER else other.t_end
+    overlap_s = max(0, min(last, until) - other.t_start) / 1e9 if begun else 0.0
     if overlap_s < plan.minute_s:
         setting = "maturity_min" if mode == "overlap" else "again_min"
         how = f"over before the {what} began" if not overlap_s else f"less than a minute beside the {what}"

@@ -23,7 +23,7 @@ from oversold.platform.channels import operator
 from oversold.platform.channels.client import HttpChannel, fetch_terms
 from oversold.platform.channels.profile import Profile
 from oversold.report import payout_parquet
-from oversold.session import Burst, Session, asked, sampling
+from oversold.session import Burst, Session, asked, opened, sampling
 from oversold.stores.providers import close, connect
 from oversold.strategies.payouts import obligation_table
 from oversold.strategies.payouts.desk import END_STATUSES
@@ -97,12 +97,7 @@ def _opened(kind: type[PayoutStrategy], context: PayoutContext, burst: PayoutBur
     assert burst.drawn is not None
     payday = burst.drawn.payday
 
-    def work() -> PayoutStrategy:
-        strategy = kind(context)
-        strategy.open(payday)
-        return strategy
-
-    return asked(work, "open", burst)
+    return opened(lambda: kind(context), lambda strategy: strategy.open(payday), burst)
 
 
 def _ask_for_states(strategy: PayoutStrategy, payday_id: str, burst: PayoutBurst) -> None:
@@ -110,7 +105,9 @@ def _ask_for_states(strategy: PayoutStrategy, payday_id: str, burst: PayoutBurst
     strange = [each for each in states.values() if not _is_state(each)]
     if strange:
         burst.fault("nonsense", "state", f"{strange[0]!r} is no PayoutState with a known status and a reason")
-    burst.states = {} if strange else states
+    if not strange and states:
+        burst.states = states
+        burst.samples.append(Sample.of(now_ns(), states))  # what is believed in the end belongs to the course
 
 
 def _is_state(thing: Any) -> bool:

@@ -16,7 +16,7 @@ from oversold.clock import SystemClock
 from oversold.errors import LimitError, StoreUnavailableError
 from oversold.load.launch import Ending
 from oversold.plan import Plan
-from oversold.platform.faults import connection_lost
+from oversold.platform.faults import connection_lost, told
 from oversold.stores import postgres
 from oversold.stores.endpoint import Endpoint
 from oversold.stores.guard import Guard
@@ -169,8 +169,21 @@ def asked(work: Callable[[], Answer], phase: str, burst: Burst) -> Answer | None
     except HungCallError as error:
         burst.fault("hung", phase, str(error))
     except Exception as error:  # noqa: BLE001 - user code may raise anything
-        burst.fault("store" if connection_lost(error) else "raised", phase, f"{type(error).__name__}: {error}")
+        burst.fault("store" if connection_lost(error) else "raised", phase, told(error))
     return None
+
+
+def opened(make: Callable[[], Answer], prepare: Callable[[Answer], None], burst: Burst) -> Answer | None:
+    """Make the coordinator's instance of a strategy and let it prepare its stores; None when it could not."""
+    strategy = asked(make, "__init__", burst)
+    if strategy is None:
+        return None
+
+    def work() -> bool:
+        prepare(strategy)
+        return True
+
+    return strategy if asked(work, "open", burst) else None
 
 
 @contextmanager

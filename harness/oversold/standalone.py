@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import tempfile
 import time
 from collections import Counter
@@ -46,6 +47,8 @@ def serve(profile: Profile, seed: int, first_port: int, out: Path | None, consol
             raise UsageError(f"there are books in {folder} already ({old[0].name}): choose another --out")
         channels = operator.start(profile, seed, guard, folder, ports)
         _introduce(profile, channels, console)
+        # A shell lets what it starts in the background ignore Ctrl-C, and so `kill -INT`.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         ended = _watch(channels, guard)
         for endpoint in channels.values():
             guard.stop(endpoint.pid)  # so that nothing is paid any more after the books were read

@@ -49,7 +49,7 @@ def test_a_run_that_is_stopped_early_proves_nothing(tmp_path: Path) -> None:
     summary = json.loads((tmp_path / "reports/bid-burst/latest/summary.json").read_text())
     assert done.returncode == 4, done.stderr[-3000:]
     assert summary["verdict"] == "inconclusive"
-    assert any("stopped before all bidders had left" in reason for reason in summary["reasons"])
+    assert any("stopped before all users had left" in reason for reason in summary["reasons"])
 
 
 def test_a_run_that_never_began_proves_nothing(tmp_path: Path) -> None:

@@ -199,7 +199,7 @@ def test_a_profile_of_a_file_stays_a_path_in_the_plan(here):
         ({"users": "x"}, "--users x: "),
         ({"lanes": "1025"}, "--lanes 1025: "),
         ({"rtt": "20s"}, "--rtt 20.0: "),
-        ({"preset": "latched-full"}, "preset latched-full: unknown keys for payout-overlap: capacity"),
+        ({"preset": "latched-full"}, "preset latched-full is not for payout-overlap, which is about payouts"),
     ],
 )
 def test_what_does_not_fit_a_payday_is_refused(typed, words):

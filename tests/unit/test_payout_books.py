@@ -409,7 +409,9 @@ def test_a_job_that_never_ended_meets_until_the_end(jobs):
     """At the horizon it was still at work, and so it was beside the other one."""
     rows = (worked("interest#1", 0, None), worked(OTHER[jobs], 60, 120))
     assert met(jobs, *rows, t_end=100).values == {"overlap_s": 40.0}
-    assert met(jobs, *rows, t_end=HORIZON_S + 5).values == {"overlap_s": HORIZON_S - 60.0}
+    assert met(jobs, *rows, t_end=200).values == {"overlap_s": 60.0}, "the other one ended before"
+    both = (worked("interest#1", 0, None), worked(OTHER[jobs], 60, None))
+    assert met(jobs, *both, t_end=HORIZON_S + 5).values == {"overlap_s": HORIZON_S - 60.0}
     assert met(jobs, *rows, t_end=50).verdict == "inconclusive"
 
 

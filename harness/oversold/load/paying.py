@@ -12,7 +12,7 @@ from oversold.assignment import Assignment
 from oversold.clock import now_ns, seeded
 from oversold.load.worker import LoadWorker, Say
 from oversold.payout_plan import Part, PayoutPlan, draw_payday, user_id
-from oversold.platform.faults import FaultKind, connection_lost
+from oversold.platform.faults import FaultKind, connection_lost, told
 from oversold.strategies.payouts.interface import PayoutStrategy
 from oversold.targets.payouts import Hand, PayoutTarget
 
@@ -131,7 +131,7 @@ class PayoutWorker(LoadWorker):
         except BaseException as error:  # noqa: BLE001 - user code may raise anything, SystemExit too
             if not hand.dead:
                 kind: FaultKind = "store" if connection_lost(error) else "raised"
-                self.faults.add(kind, phase, f"{type(error).__name__}: {error}")
+                self.faults.add(kind, phase, told(error))
 
     def visits(self, part: Part) -> list[tuple[int, bool]]:
         """Return when an investor looks at the account (monotonic ns), and whether it is then emptied."""

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import traceback
 from collections import Counter
+from pathlib import Path
 from typing import Any, Literal
 
 import psycopg
@@ -13,6 +15,7 @@ from pymemcache.exceptions import MemcacheUnexpectedCloseError
 FaultKind = Literal["raised", "nonsense", "hung", "store"]
 MAX_KINDS = 50
 TEXT = 200
+PACKAGE = Path(__file__).parents[1]
 
 
 class Faults:
@@ -35,6 +38,15 @@ class Faults:
             {"kind": kind, "phase": phase, "text": text, "count": count}
             for (kind, phase, text), count in self._counts.most_common()
         ]
+
+
+def told(error: BaseException) -> str:
+    """Return an exception in one line, with the place where the strategy's own code raised it."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if PACKAGE not in Path(frame.filename).parents] or frames
+    lines = str(error).splitlines() or [""]
+    place = f" ({Path(own[-1].filename).name}:{own[-1].lineno})" if own else ""
+    return f"{type(error).__name__}: {lines[0][: TEXT - 60]}{place}"
 
 
 def connection_lost(error: BaseException) -> bool:

@@ -38,7 +38,8 @@ def load(folder: Path) -> dict[str, Any]:
             if found != schema:
                 raise UsageError(f"{path} has schema {found!r}; this version reads {schema!r}")
             return document
-    raise UsageError(f"{folder} holds no run: there is neither summary.json nor compare.json in it")
+    latest = f": did you mean {folder / 'latest'}?" if (folder / "latest").exists() else ""
+    raise UsageError(f"{folder} holds no run, neither summary.json nor compare.json{latest}")
 
 
 def draw_run(folder: Path, summary: Mapping[str, Any]) -> list[Path]:
@@ -110,6 +111,8 @@ def print_run(console: Console, summary: Mapping[str, Any], folder: Path, pictur
     """Print one run: the table, every finding, what limited it, where its files are."""
     pays = _pays(summary)
     console.print(payout_tables.comparison_table([summary]) if pays else tables.comparison_table([summary]))
+    if summary.get("interrupted"):
+        console.print("Interrupted. " + " ".join(summary["reasons"][:1]), soft_wrap=True, markup=False)
     for finding in summary["findings"]:
         mark = {"pass": "pass", "fail": "FAIL", "inconclusive": "unproven"}[finding["verdict"]]
         console.print(f"  {mark:<9}{finding['check']:<18}{finding['detail']}", soft_wrap=True, markup=False)

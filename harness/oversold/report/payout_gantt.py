@@ -245,7 +245,7 @@ def _write_minutes(axes: Axes, minute_s: float) -> None:
 def _write_key(ink: _Ink, y: float) -> None:
     """Write what bars, shades and marks mean."""
     keys: list[Patch | Line2D] = [
-        Patch(label=f"{job} job and its calls" if job != "nobody's" else "calls of no job", **_JOBS[job])
+        Patch(label=f"{job} job and its calls" if job != "nobody's" else "reconciliation", **_JOBS[job])
         for job, runs in _groups(ink.evidence).items()
         if np.isin(ink.evidence.payments["run"], runs).any() or any(i >= 0 for i in runs)
     ]

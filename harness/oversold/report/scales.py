@@ -92,7 +92,7 @@ class MoneyScale(Scale):
     @property
     def explained(self) -> str:
         """How the axis is to be read."""
-        return "each step is ten times the one before it" if self.least else "to scale"
+        return "after the first, each step is ten times the one before it" if self.least else "to scale"
 
 
 def tick_text(fen: int) -> str:

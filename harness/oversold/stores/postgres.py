@@ -185,8 +185,8 @@ def connect_raw(
 
 def close(client: Any) -> None:
     """Close a client's connections without another word to the server."""
-    # The pool of one would keep it open until it is collected.
-    client.connection.driver_connection.close()
+    client.invalidate()  # closes the driver's connection; closing the client would put it back into the pool first
+    client.engine.dispose()
 
 
 def cut(client: Any, dead: Callable[..., Any]) -> None:

@@ -101,6 +101,9 @@ def _load_built_in(name: str, kind: Kind) -> Any:
 
 def _unknown(name: str, kind: Kind) -> str:
     other: Kind = "payouts" if kind == "bids" else "bids"
+    if kind == "payouts" and name in (*composed.LOCKS, *composed.POLICIES):
+        whole = f"{name}+POLICY" if name in composed.LOCKS else f"LOCK+{name}"
+        return f"strategy {name!r} is one half of a payout strategy: write {whole}; see `oversold list payouts`"
     if name in names(other):
         return f"strategy {name!r} is for {other}, and this scenario is about {kind}: see `oversold list`"
     if kind == "payouts" and "+" in name:
