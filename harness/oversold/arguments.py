@@ -111,6 +111,13 @@ AllowRemote = Annotated[
 Out = Annotated[
     Path, option("--out", panel=OUTPUT, env="OVERSOLD_OUT", metavar="DIR", text="Folder for the runs' files.")
 ]
+Charts = Annotated[
+    bool,
+    option(
+        "--charts/--no-charts", panel=OUTPUT, env="OVERSOLD_CHARTS",
+        text="Draw the pictures. Without them a run ends two seconds sooner; `oversold report` draws them later.",
+    ),
+]  # fmt: skip
 Json = Annotated[bool, option("--json", panel=OUTPUT, text="One JSON document on stdout and nothing else.")]
 Canary = Annotated[
     bool,
@@ -139,6 +146,7 @@ RUN_OPTIONS: Mapping[str, tuple[Any, Any]] = {
     "preset": (Preset, None),
     "settings": (Settings, None),
     **STORE_OPTIONS,
+    "charts": (Charts, True),
     "out": (Out, Path("reports")),
 }
 Command = TypeVar("Command", bound=Callable[..., Any])

@@ -111,7 +111,7 @@ def run(
         telling.phase("drawing charts")
         from oversold.report import pages  # matplotlib must not sit in memory during the burst
 
-        pictures = pages.draw_run(place, summary)
+        pictures = pages.draw_run(place, summary) if values["charts"] else []
     pages.print_run(console, summary, place, pictures)
     _finish(summary, json_, run_exit(summary))
 
@@ -168,7 +168,7 @@ def compare(
         telling.phase("drawing charts")
         from oversold.report import pages  # matplotlib must not sit in memory during the burst
 
-        pictures = pages.draw_comparison(folder, document)
+        pictures = pages.draw_comparison(folder, document) if values["charts"] else []
     pages.print_comparison(console, document, folder, pictures)
     _finish(document, json_, comparison.comparison_exit(document))
 
@@ -290,7 +290,8 @@ def attend(
         summary = runs.attend(session, plan, folder, sys.stdin, sys.stdout)
     from oversold.report import pages
 
-    pages.print_run(terminal.console(json_on_stdout=True), summary, folder, pages.draw_run(folder, summary))
+    pictures = pages.draw_run(folder, summary) if values["charts"] else []
+    pages.print_run(terminal.console(json_on_stdout=True), summary, folder, pictures)
     raise typer.Exit(run_exit(summary))
 
 

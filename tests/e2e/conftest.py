@@ -39,7 +39,8 @@ class Said:
 def environment() -> dict[str, str]:
     """Return an environment in which the package is importable and nothing of ours is configured."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("OVERSOLD_")}
-    return {**clean, "PYTHONPATH": str(REPOSITORY / "harness")}
+    # Drawing takes as long as many a run here: those tests that are about pictures ask for them.
+    return {**clean, "PYTHONPATH": str(REPOSITORY / "harness"), "OVERSOLD_CHARTS": "false"}
 
 
 @pytest.fixture(autouse=True, scope="session")

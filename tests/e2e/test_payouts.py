@@ -44,7 +44,7 @@ def findings(summary: dict[str, Any]) -> dict[str, str]:
 def test_the_incident_and_its_prevention(oversold: Call, tmp_path: Path) -> None:
     """Blind failover pays people twice, a state machine nobody; the files that the docs name are there."""
     names = "none+blind-failover,row-lock+state-machine"
-    said = oversold("compare", "payout-overlap", "-s", names, "--seed", "1", "--json", *SMALL)
+    said = oversold("compare", "payout-overlap", "-s", names, "--seed", "1", "--charts", "--json", *SMALL)
     assert said.code == 0, said.err
     runs = by_strategy(said.json)
     blind, careful = runs["none+blind-failover"], runs["row-lock+state-machine"]
@@ -283,7 +283,13 @@ def test_plain_locust_audits_too(tmp_path: Path) -> None:
     argv += ["-u", "60", "-r", "60", "--processes", "2", "--strategy", "row-lock+retry-same-key"]
     argv += ["--set", "obligations=300"]
     done = subprocess.run(
-        argv, cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=120, check=False
+        argv,
+        cwd=tmp_path,
+        env={**environment(), "OVERSOLD_CHARTS": "true"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert done.returncode == 4, done.stderr
     assert "No canary was run" in done.stderr

@@ -19,7 +19,7 @@ MENDED = ["--set", "full_when=reserved", "--set", "reopen_on_release=true"]
 @pytest.mark.alone
 def test_a_sound_strategy_passes_and_leaves_its_files(oversold: Call, tmp_path: Path) -> None:
     """redis-lua passes with exit 0, stdout is one JSON document, and all that the docs name is in the folder."""
-    said = oversold("run", "bid-burst", "--strategy", "redis-lua", "--users", "1000", "--json")
+    said = oversold("run", "bid-burst", "--strategy", "redis-lua", "--users", "1000", "--charts", "--json")
     assert said.code == 0, said.err
     summary = said.json
     assert summary["schema"] == "oversold/run/1"
@@ -79,7 +79,7 @@ def test_a_hot_progress_row_makes_bids_fail(oversold: Call) -> None:
 def test_compare_puts_designs_side_by_side(oversold: Call, tmp_path: Path) -> None:
     """One document, the canary first and named, one picture for all; report draws it again from the files."""
     said = oversold("compare", "bid-burst", "--strategies", "redis-queue,row-lock,conditional-update",
-                    "--users", "300", "--lanes", "16", "--json")  # fmt: skip
+                    "--users", "300", "--lanes", "16", "--charts", "--json")  # fmt: skip
     assert said.code in {0, 4}, said.err
     document = said.json
     assert document["schema"] == "oversold/compare/1"

@@ -5,17 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.figure import Figure
 from rich.console import Console
 
 from oversold.errors import UsageError
 from oversold.evidence import NEVER
 from oversold.model import yuan
-from oversold.report import charts, parquet, payout_charts, payout_parquet, payout_tables, tables
+from oversold.report import parquet, payout_parquet, payout_tables, tables
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 Recorded = tuple[Mapping[str, Any], Path]  # a summary and the folder that holds its Parquet files
 SCHEMAS = {"summary.json": "oversold/run/1", "compare.json": "oversold/compare/1"}
@@ -55,6 +57,8 @@ def draw_comparison(folder: Path, document: Mapping[str, Any]) -> list[Path]:
 def _draw(folder: Path, runs: Sequence[Recorded]) -> list[Path]:
     if not runs:
         return []
+    from oversold.report import charts  # matplotlib takes a second to load, which a run without charts saves
+
     figures = _payout_figures(runs) if _pays(runs[0][0]) else _bid_figures(runs)
     return [charts.save(figure, folder / name)[0] for name, figure in figures.items()]
 
@@ -64,6 +68,8 @@ def _pays(summary: Mapping[str, Any]) -> bool:
 
 
 def _payout_figures(runs: Sequence[Recorded]) -> dict[str, Figure]:
+    from oversold.report import payout_charts
+
     summaries = [summary for summary, _ in runs]
     recorded = [(summary, payout_parquet.read(place)) for summary, place in runs]
     figures = {
@@ -80,6 +86,8 @@ def _payout_figures(runs: Sequence[Recorded]) -> dict[str, Figure]:
 
 
 def _bid_figures(runs: Sequence[Recorded]) -> dict[str, Figure]:
+    from oversold.report import charts
+
     summaries = [summary for summary, _ in runs]
     recorded = [(summary, *parquet.read(place)) for summary, place in runs]
     times = [(summary["strategy"], _response_ms(history)) for summary, history, *_ in recorded]
