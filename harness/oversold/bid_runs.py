@@ -29,7 +29,7 @@ from oversold.report import parquet
 from oversold.session import CALL_S, Burst, Session, opened, sampling
 from oversold.stores.guard import package_environment
 from oversold.strategies.calling import within
-from oversold.strategies.interface import BidStrategy, ConsumerStrategy, Context, open_context
+from oversold.strategies.interface import BidStrategy, ConsumerStrategy, open_context
 
 SAMPLE_S = 0.05
 MIN_OVERLAP = 0.01
@@ -60,7 +60,7 @@ def prepared(session: Session, plan: BidPlan, raw: Path) -> Iterator[tuple[Assig
     context, clients = open_context(session.endpoints, kind.stores, SystemClock(), 0, plan.seed, "coordinator")
     strategy: BidStrategy | None = None
     try:
-        strategy = _opened(kind, context, tranche, burst)
+        strategy = opened(lambda: kind(context), lambda it: it.open(tranche), burst)
         burst.opened = strategy is not None
         if isinstance(strategy, ConsumerStrategy):
             burst.consumer = _start_consumer(session, assignment)
@@ -92,12 +92,6 @@ def _start_consumer(session: Session, assignment: Assignment[BidPlan]) -> int:
     path.chmod(0o600)
     argv = [sys.executable, "-m", "oversold.platform.consumer", str(path)]
     return session.guard.spawn(argv, log=assignment.raw.parent / "consumer.log", env=package_environment())
-
-
-def _opened(kind: type[BidStrategy], context: Context, tranche: Tranche, burst: BidBurst) -> BidStrategy | None:
-    """Make the coordinator's instance and let it put the stock in place; what it raises is a fault of the run."""
-
-    return opened(lambda: kind(context), lambda strategy: strategy.open(tranche), burst)
 
 
 def _sample(strategy: BidStrategy, tranche_id: str, burst: BidBurst) -> None:

@@ -233,6 +233,12 @@ def principal_count(settings: PayoutSettings) -> int:
     return round(settings.obligations * settings.maturing)
 
 
+def investor_count(settings: PayoutSettings) -> int:
+    """Return how many investors are owed something: the first ones principal as well as interest."""
+    principal = principal_count(settings)
+    return max(settings.obligations - principal, principal)
+
+
 def draw_payday(plan: PayoutPlan, payday_id: str) -> DrawnPayday:
     """Return the payday of a plan. Investors come in the order of their ids; the first ones are owed principal
     as well as interest. Amounts are lognormal around the plan's mean, at least one fen."""
@@ -240,7 +246,7 @@ def draw_payday(plan: PayoutPlan, payday_id: str) -> DrawnPayday:
     draw = np.random.default_rng([plan.seed, 0xD1E])
     principal = principal_count(every)
     interest = every.obligations - principal
-    users = max(interest, principal)
+    users = investor_count(every)
     user = np.concatenate([np.arange(interest), np.arange(principal)]).astype(np.int64)
     sigma = 0.6
     amounts = draw.lognormal(np.log(every.mean_fen) - sigma**2 / 2, sigma, every.obligations)

@@ -74,7 +74,8 @@ def prepared(
         for store, client in clients.items():
             stack.callback(close, store, client)
         obligation_table.create(clients["sql"], drawn.payday)
-        strategy = _opened(kind, _context(plan, clients, urls, stack), burst)
+        context = _context(plan, clients, urls, stack)
+        strategy: PayoutStrategy | None = opened(lambda: kind(context), lambda it: it.open(drawn.payday), burst)
         burst.opened = strategy is not None
         sample = None if strategy is None else partial(_sample, strategy, payday_id, burst)
         with sampling(sample, SAMPLE_S):
@@ -90,14 +91,6 @@ def _context(
     for channel in channels.values():
         stack.callback(channel.close)
     return PayoutContext(clients, SystemClock(), seeded(plan.seed, "coordinator"), channels)
-
-
-def _opened(kind: type[PayoutStrategy], context: PayoutContext, burst: PayoutBurst) -> PayoutStrategy | None:
-    """Make the coordinator's instance and let it prepare its stores; what it raises is a fault of the run."""
-    assert burst.drawn is not None
-    payday = burst.drawn.payday
-
-    return opened(lambda: kind(context), lambda strategy: strategy.open(payday), burst)
 
 
 def _ask_for_states(strategy: PayoutStrategy, payday_id: str, burst: PayoutBurst) -> None:

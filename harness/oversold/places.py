@@ -68,13 +68,18 @@ def kind(name: str) -> Kind:
     return "bids"
 
 
-def profiles(*, shipped: bool = False) -> dict[str, Path]:
-    """Return the files of the payment channels' profiles, by name; `shipped`: our own, and no user's."""
+def _fixtures(kind: str, *, shipped: bool = False) -> dict[str, Path]:
+    """Return the TOML files of one kind of fixture, by name; `shipped`: our own, and no user's."""
     found: dict[str, Path] = {}
     for folder in list(_folders("fixtures"))[1 if shipped else 0 :]:
-        for path in sorted((folder / "channels").glob("*.toml")) if (folder / "channels").is_dir() else []:
+        for path in sorted((folder / kind).glob("*.toml")) if (folder / kind).is_dir() else []:
             found.setdefault(path.stem, path)
     return found
+
+
+def profiles(*, shipped: bool = False) -> dict[str, Path]:
+    """Return the files of the payment channels' profiles, by name; `shipped`: our own, and no user's."""
+    return _fixtures("channels", shipped=shipped)
 
 
 def profile(name: str, *, shipped: bool = False) -> Profile:
@@ -103,12 +108,7 @@ def _profile_at(path: Path) -> Profile:
 
 def presets() -> dict[str, dict[str, Any]]:
     """Return the presets by name: tables of run options and, under `set`, of pipeline settings."""
-    found: dict[str, dict[str, Any]] = {}
-    for folder in _folders("fixtures"):
-        for path in sorted((folder / "presets").glob("*.toml")) if (folder / "presets").is_dir() else []:
-            if path.stem not in found:
-                found[path.stem] = _toml(path)
-    return found
+    return {name: _toml(path) for name, path in _fixtures("presets").items()}
 
 
 def preset(name: str | None) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import numpy as np
 from oversold.assignment import Assignment
 from oversold.clock import now_ns, seeded
 from oversold.load.worker import LoadWorker, Say
-from oversold.payout_plan import Part, PayoutPlan, draw_payday, user_id
+from oversold.payout_plan import Part, PayoutPlan, investor_count, user_id
 from oversold.platform.faults import FaultKind, connection_lost, told
 from oversold.strategies.payouts.interface import PayoutStrategy
 from oversold.targets.payouts import Hand, PayoutTarget
@@ -26,20 +26,14 @@ class JobKilledError(BaseException):
 class PayoutWorker(LoadWorker):
     """A worker whose users play the parts of a payday."""
 
-    def __init__(
-        self,
-        assignment: Assignment[PayoutPlan],
-        number: int,
-        say: Say,
-        target: Callable[..., PayoutTarget] = PayoutTarget,
-    ) -> None:
+    def __init__(self, assignment: Assignment[PayoutPlan], number: int, say: Say) -> None:
         self.plan = assignment.plan
         self._payday_id = assignment.run_id
         self._parts = self.plan.parts()
         self._investors = np.random.default_rng([self.plan.seed, 0x1A57]).permutation(
-            draw_payday(self.plan, self._payday_id).users
+            investor_count(self.plan.payouts)
         )
-        self.target = target(assignment, number, self._told)
+        self.target = PayoutTarget(assignment, number, self._told)
         self.faults = self.target.faults
         # Hands connect side by side, and before the gate opens: a job's first payment must not wait for that.
         hands = len(self.plan.starts) * self.plan.lanes + 1

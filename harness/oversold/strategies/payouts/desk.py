@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import sqlalchemy as sa
 
@@ -127,6 +127,15 @@ class Row:
     age_s: float = 0.0
 
 
+class Fields(TypedDict, total=False):
+    """What a change may set besides the status. A reason that is not given is cleared, the rest stays."""
+
+    reason: str
+    channel: str
+    key: str
+    tries: int
+
+
 class Desk:
     """What locks and policies do to the obligations. Every method ends its transaction, except `write`."""
 
@@ -195,27 +204,10 @@ class Desk:
 
     # Changing
 
-    def write(
-        self,
-        row: Row,
-        status: PayoutStatus,
-        *,
-        reason: str = "",
-        channel: str | None = None,
-        key: str | None = None,
-        tries: int | None = None,
-    ) -> Row | None:
+    def write(self, row: Row, status: PayoutStatus, **fields: Unpack[Fields]) -> Row | None:
         """Change the row unless somebody else has since it was read; None when they have. Does not commit."""
-        changed = replace(
-            row,
-            status=status,
-            version=row.version + 1,
-            channel=row.channel if channel is None else channel,
-            key=row.key if key is None else key,
-            tries=row.tries if tries is None else tries,
-            reason=reason,
-            age_s=0.0,
-        )
+        renewed = replace(row, status=status, version=row.version + 1, age_s=0.0, reason="")
+        changed = replace(renewed, **fields)
         values = {
             "to": status,
             "why": changed.reason,
@@ -226,18 +218,9 @@ class Desk:
         result = self._sql.execute(CHANGE, {**_of(row), "seen": row.version, **values})
         return changed if result.rowcount == 1 else None
 
-    def change(
-        self,
-        row: Row,
-        status: PayoutStatus,
-        *,
-        reason: str = "",
-        channel: str | None = None,
-        key: str | None = None,
-        tries: int | None = None,
-    ) -> Row | None:
+    def change(self, row: Row, status: PayoutStatus, **fields: Unpack[Fields]) -> Row | None:
         """`write`, then commit."""
-        changed = self.write(row, status, reason=reason, channel=channel, key=key, tries=tries)
+        changed = self.write(row, status, **fields)
         self._sql.commit()
         return changed
 
