@@ -2,11 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+DEMO := none,check-then-decr,memcached-cas,memcached-cas-retry,redis-lua,redis-queue,row-lock,conditional-update
 
 .PHONY: demo test check bench lock clean
 
 demo: $(VENV)/.installed ## compare the lock strategies at the incident's scale: 10,000 bidders, 10,000,000 yuan
-	@$(BIN)/oversold compare bid-burst --strategies all --preset seed || test $$? -eq 1
+	@$(BIN)/oversold compare bid-burst --strategies $(DEMO) --preset seed || test $$? -eq 1
 
 test: $(VENV)/.installed ## the whole suite: two tests at a time, then those that a race decides one by one
 	$(BIN)/python -m pytest -n 2 --dist worksteal -m "not alone"
@@ -18,8 +19,9 @@ check: $(VENV)/.installed ## the fast part: style, types, unit tests
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal tests/unit tests/test_tidy.py -m "not slow"
 
-bench: $(VENV)/.installed ## oversold's lanes beside plain Locust and redis-benchmark
+bench: $(VENV)/.installed ## oversold's lanes beside plain Locust and redis-benchmark; the audit of 10^5 to 10^7 taps
 	$(BIN)/python benchmarks/lanes.py
+	$(BIN)/python benchmarks/audit.py
 
 $(VENV)/.installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "oversold needs Python 3.11 or newer: make PYTHON=python3.11 ...")'

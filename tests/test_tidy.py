@@ -29,6 +29,8 @@ GROUND = (
 )
 DESK = (
     "arguments",
+    "shell",
+    "sweep",
     "runs",
     "bid_runs",
     "bid_summary",
@@ -56,7 +58,7 @@ FLOOR = {
     **dict.fromkeys(("cli", "__main__", "pytest_plugin"), 7),
 }
 # Rooms of pure functions: they know nothing of the house but its nouns, and only the upper floors use them.
-PURE = {"checkers": {"numpy"}, "report": {"numpy", "matplotlib", "rich", "duckdb"}}
+PURE = {"checkers": {"numpy"}, "report": {"numpy", "matplotlib", "rich", "duckdb", "jinja2"}}
 PURE_MAY_USE = {"__init__", "model", "errors", "evidence", "payout_evidence"}
 PURE_USED_FROM = {"checkers": 5, "report": 6}
 # What runs in a process that gevent has not patched, and `attendant`, which keeps the audit out of one that is.

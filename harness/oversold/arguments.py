@@ -80,7 +80,16 @@ Settings = Annotated[
     list[str] | None,
     option(
         "--set", panel=LOAD, metavar="KEY=VALUE",
-        text="A setting of the incident, e.g. full_when=confirmed or jobs=twice. Repeatable; see `list`.",
+        text="A setting of the incident, e.g. full_when=confirmed or jobs=twice. Repeatable; see `list`. "
+        "`compare` takes several values: p=0.05,0.2.",
+    ),
+]  # fmt: skip
+SqlServer = Annotated[
+    str | None,
+    option(
+        "--sql", panel=LOAD, env="OVERSOLD_SQL", metavar="postgres|mariadb",
+        text="The SQL server of the strategies that use one. The ledger is in PostgreSQL in any case. "
+        "Default: postgres.",
     ),
 ]  # fmt: skip
 Stores = Annotated[
@@ -104,6 +113,21 @@ SqlUrl = Annotated[
     str | None,
     option("--sql-url", panel=STORES, env="OVERSOLD_SQL_URL", metavar="URL", text="Use this PostgreSQL."),
 ]
+MariadbUrl = Annotated[
+    str | None,
+    option("--mariadb-url", panel=STORES, env="OVERSOLD_MARIADB_URL", metavar="URL", text="Use this MariaDB."),
+]
+RabbitmqUrl = Annotated[
+    str | None,
+    option("--rabbitmq-url", panel=STORES, env="OVERSOLD_RABBITMQ_URL", metavar="URL", text="Use this RabbitMQ."),
+]
+RedlockUrl = Annotated[
+    str | None,
+    option(
+        "--redlock-url", panel=STORES, env="OVERSOLD_REDLOCK_URL", metavar="URL,URL,...",
+        text="Use these five Redis for redlock.",
+    ),
+]  # fmt: skip
 AllowRemote = Annotated[
     bool,
     option("--allow-remote", panel=STORES, text="Let the URLs point at other machines. They get real load."),
@@ -133,6 +157,9 @@ STORE_OPTIONS: Mapping[str, tuple[Any, Any]] = {
     "redis_url": (RedisUrl, None),
     "memcached_url": (MemcachedUrl, None),
     "sql_url": (SqlUrl, None),
+    "mariadb_url": (MariadbUrl, None),
+    "rabbitmq_url": (RabbitmqUrl, None),
+    "redlock_url": (RedlockUrl, None),
     "allow_remote": (AllowRemote, False),
 }
 RUN_OPTIONS: Mapping[str, tuple[Any, Any]] = {
@@ -145,6 +172,7 @@ RUN_OPTIONS: Mapping[str, tuple[Any, Any]] = {
     "profile": (Profile, None),
     "preset": (Preset, None),
     "settings": (Settings, None),
+    "sql": (SqlServer, None),
     **STORE_OPTIONS,
     "charts": (Charts, True),
     "out": (Out, Path("reports")),

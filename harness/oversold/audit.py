@@ -71,23 +71,28 @@ def read_raw(folder: Path) -> Raw:
     gate_file = folder / "gate.json"
     gate = json.loads(gate_file.read_text()) if gate_file.exists() else {"t0_ns": 0, "wall_offset_ns": 0}
     manifests = _manifests(folder)
-    parts, damaged = [], []
-    for path in sorted(folder.glob("worker-*.taps")):
+    damaged = []
+    paths = sorted(folder.glob("worker-*.taps"))
+    # All workers' rows go into one array, made once: a million bids' taps should not be in memory twice.
+    room = [_room(path) for path in paths]
+    taps = np.zeros(sum(room), HISTORY)
+    used = 0
+    for path, most in zip(paths, room, strict=True):
         worker = int(path.stem.removeprefix("worker-"))
         try:
-            taps = history.read(path)
+            own = history.read(path)[:most]  # a lost worker may still be writing
         except HarnessError as error:
             damaged.append(str(error))
             continue
-        parts.append(_rows(taps, worker, gate["t0_ns"]))
+        _fill(taps[used : used + len(own)], own, worker, gate["t0_ns"])
+        used += len(own)
         if worker in manifests and manifests[worker]["crc32"] != history.checksum(path):
             damaged.append(f"the history of worker {worker} differs from what it reported")
     for worker, manifest in manifests.items():
         if "crc32" in manifest and not history.path_of(folder, worker).exists():
             damaged.append(f"the history of worker {worker} is gone")
-    taps = np.concatenate(parts) if parts else np.zeros(0, HISTORY)
     return Raw(
-        taps,
+        taps[:used],
         manifests,
         gate["t0_ns"],
         gate["t0_ns"] + gate["wall_offset_ns"],
@@ -104,15 +109,18 @@ def _manifests(folder: Path) -> dict[int, dict[str, Any]]:
     return found
 
 
-def _rows(taps: npt.NDArray[np.void], worker: int, t0_ns: int) -> npt.NDArray[np.void]:
-    rows = np.zeros(len(taps), HISTORY)
+def _room(path: Path) -> int:
+    """Return how many rows a worker's file may have: what it says, or what fits in it if it says more."""
+    return min(history.progress(path).rows, path.stat().st_size // TAP.itemsize)
+
+
+def _fill(rows: npt.NDArray[np.void], taps: npt.NDArray[np.void], worker: int, t0_ns: int) -> None:
     for name in TAP.names or ():
         if name in TIMES:
             rows[name] = np.where(taps[name] == NEVER, NEVER, taps[name] - t0_ns)
         elif name != "pad":
             rows[name] = taps[name]
     rows["worker"] = worker
-    return rows
 
 
 @dataclass(frozen=True)

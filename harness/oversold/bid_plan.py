@@ -79,9 +79,14 @@ class BidPlan(Plan):
         return self.lanes + LEDGER_CONNECTIONS + 1
 
     @property
+    def expected_s(self) -> float:
+        """About how long a run takes: the start of Locust, the burst, the audit."""
+        return 5 + self.bids.arrival_s + 2 * self.late_s
+
+    @property
     def canary(self) -> Self:
         """The same burst on no lock at all."""
-        return self.model_copy(update={"strategy": CANARY})
+        return self.model_copy(update={"strategy": CANARY, "sql": "postgres"})
 
     @model_validator(mode="after")
     def _fits_64_bits(self) -> BidPlan:

@@ -28,6 +28,7 @@ from oversold.platform import ledger as ledgers
 from oversold.report import parquet
 from oversold.session import CALL_S, Burst, Session, opened, sampling
 from oversold.stores.guard import package_environment
+from oversold.stores.providers import close
 from oversold.strategies.calling import within
 from oversold.strategies.interface import BidStrategy, ConsumerStrategy, open_context
 
@@ -50,14 +51,17 @@ class BidBurst(Burst):
 @contextmanager
 def prepared(session: Session, plan: BidPlan, raw: Path) -> Iterator[tuple[Assignment[BidPlan], BidBurst]]:
     """Open the tranche for one burst; the strategy's consumer and the claim sampler run meanwhile."""
-    assignment = Assignment(plan, session.new_run(), session.stores(), raw.resolve())
+    run_id = session.new_run()
+    stores = session.placed(plan)
+    fields = {name: endpoint.to_json() for name, endpoint in stores.items()}
+    assignment = Assignment(plan, run_id, fields, raw.resolve())
     tranche = tranche_of(assignment)
     raw.mkdir(parents=True, exist_ok=True)
     burst = BidBurst(needed=session.servers())
     kind = session.kind(plan.strategy)
     with session.ledger() as connection:
         ledgers.create(connection, tranche)
-    context, clients = open_context(session.endpoints, kind.stores, SystemClock(), 0, plan.seed, "coordinator")
+    context, clients = open_context(stores, kind.stores, SystemClock(), 0, plan.seed, "coordinator")
     strategy: BidStrategy | None = None
     try:
         strategy = opened(lambda: kind(context), lambda it: it.open(tranche), burst)
@@ -76,14 +80,13 @@ def prepared(session: Session, plan: BidPlan, raw: Path) -> Iterator[tuple[Assig
     finally:
         if burst.consumer is not None:
             session.guard.stop(burst.consumer, 0.2)
-        for client in clients.values():
-            with suppress(Exception):
-                client.close()
+        for store, client in clients.items():
+            close(stores[store].store, client)
 
 
 def tranche_of(assignment: Assignment[BidPlan]) -> Tranche:
     """Return the tranche of a run."""
-    return Tranche(assignment.run_id, assignment.plan.capacity_fen)
+    return Tranche(assignment.run_id, assignment.plan.capacity_fen, assignment.plan.min_bid_fen)
 
 
 def _start_consumer(session: Session, assignment: Assignment[BidPlan]) -> int:

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from oversold.bid_plan import BidPlan
-from oversold.checkers import measures
+from oversold.checkers import fairness, measures
+from oversold.checkers.taps import distinct
 from oversold.evidence import NEVER, Evidence
 from oversold.model import Finding
 
@@ -39,7 +40,7 @@ def summarise(evidence: Evidence, findings: Sequence[Finding], plan: BidPlan) ->
             "false_full_lost_s": float(full.get("lost_s", 0.0)),
         },
         "load": {
-            "bids": len(np.unique(taps["bid"])),
+            "bids": distinct(taps["bid"]),
             "taps": len(taps),
             "goodput_per_s": measures.goodput_per_s(taps),
             "arrival_span_s": measures.arrival_span_s(taps),
@@ -50,8 +51,19 @@ def summarise(evidence: Evidence, findings: Sequence[Finding], plan: BidPlan) ->
         },
         "latency_ms": measures.latency_ms(taps),
         "outcomes": measures.outcomes(taps),
+        "fairness": _fairness(evidence),
         "limits": _limits(taps, plan),
         "t_end_s": evidence.t_end / 1e9,
+    }
+
+
+def _fairness(evidence: Evidence) -> dict[str, Any]:
+    among = fairness.contenders(evidence.history, evidence.ledger.bid)
+    chances = fairness.cohorts(among)
+    return {
+        "inversions": fairness.inversions(among),
+        "gini": fairness.gini(chances),
+        "cohorts": chances.tolist(),
     }
 
 
@@ -72,8 +84,9 @@ def _limits(taps: npt.NDArray[np.void], plan: BidPlan) -> dict[str, Any]:
 
 def _waits_ms(history: npt.NDArray[np.void]) -> tuple[float, float]:
     """Return the medians of what a first tap waited for a lane and of what it then took there, in ms."""
-    first = history[(history["attempt"] == 1) & (history["t_done"] != NEVER)]
-    if not len(first):
+    first = (history["attempt"] == 1) & (history["t_done"] != NEVER)
+    if not first.any():
         return 0.0, 0.0
-    wait = np.median(first["t_admitted"] - first["t_intended"])
-    return float(wait) / 1e6, float(np.median(first["t_done"] - first["t_admitted"])) / 1e6
+    admitted = history["t_admitted"][first]
+    wait = np.median(admitted - history["t_intended"][first])
+    return float(wait) / 1e6, float(np.median(history["t_done"][first] - admitted)) / 1e6

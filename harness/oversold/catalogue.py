@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict
-from typing import Any
+from functools import cache
+from typing import Any, cast
 
 from pydantic import BaseModel
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from oversold import places
 from oversold.bid_plan import BidSettings
 from oversold.errors import UsageError, near
 from oversold.payout_plan import PayoutSettings
+from oversold.plan import Kind
+from oversold.stores.providers import StoreChoice, lacking
 from oversold.strategies import registry
 from oversold.strategies.payouts import composed
 
@@ -29,7 +34,7 @@ def everything() -> dict[str, Any]:
             {"name": name, "about": _first_line(path), "drives": _kind(name)}
             for name, path in places.scenarios().items()
         ],
-        "strategies": [asdict(registry.card(name)) for name in registry.names("bids")],
+        "strategies": [_available(asdict(registry.card(name))) for name in registry.names("bids")],
         "payouts": {
             "locks": [asdict(card) for card in registry.halves(composed.LOCKS)],
             "policies": [asdict(card) for card in registry.halves(composed.POLICIES)],
@@ -42,12 +47,34 @@ def everything() -> dict[str, Any]:
     }
 
 
+@cache
+def _lacking() -> Mapping[str, str]:
+    return lacking(StoreChoice())
+
+
+def _available(card: dict[str, Any]) -> dict[str, Any]:
+    """Add whether a strategy's servers are on this machine, and what to install if not."""
+    missing = [_lacking()[store] for store in card["stores"] if store in _lacking()]
+    return {**card, "available": not missing, "missing": missing}
+
+
 def _kind(scenario: str) -> str | None:
     """Return what a scenario drives; None when its file cannot be read, which its description says."""
     try:
         return places.kind(scenario)
     except UsageError:
         return None
+
+
+def cards_of(document: Mapping[str, Any]) -> dict[str, registry.StrategyCard]:
+    """Return what the strategies of a comparison are, by name, as far as they can still be found here."""
+    cards: dict[str, registry.StrategyCard] = {}
+    for run in document["runs"]:
+        name, kind = str(run["strategy"]), "payouts" if "obligations" in run else "bids"
+        if name not in cards:
+            with suppress(UsageError):  # somebody's file or package may have gone since
+                cards[name] = registry.card(name, cast(Kind, kind))
+    return cards
 
 
 def _settings(model: type[BaseModel]) -> list[dict[str, Any]]:
@@ -57,45 +84,71 @@ def _settings(model: type[BaseModel]) -> list[dict[str, Any]]:
     ]
 
 
-def show(console: Console, document: Mapping[str, Any], sections: Sequence[str] = ()) -> None:
-    """Print the catalogue as tables; with `sections`, only those of `SECTIONS`.
+def show(console: Console, document: Mapping[str, Any], words: Sequence[str] = ()) -> None:
+    """Print the catalogue: one line a thing; with `words`, those sections or strategies alone, in full.
 
     Raises:
-        UsageError: there is no such section.
+        UsageError: there is no such section or strategy.
     """
-    for name in sections:
-        if name not in SECTIONS:
-            raise UsageError(f"no section {name!r}{near(name, list(SECTIONS))}: there are {', '.join(SECTIONS)}")
+    cards = {row["name"]: row for row in _all_cards(document)}
+    for word in words:
+        if word not in SECTIONS and word not in cards:
+            known = [*SECTIONS, *cards]
+            raise UsageError(
+                f"no section or strategy {word!r}{near(word, known)}: there are {', '.join(SECTIONS)}, and names"
+            )
     for name, show_one in SECTIONS.items():
-        if not sections or name in sections:
-            show_one(console, document)
+        if not words or name in words:
+            show_one(console, document, full=bool(words))
+    for word in words:
+        if word not in SECTIONS:
+            _show_card(console, cards[word])
 
 
-def _show_scenarios(console: Console, document: Mapping[str, Any]) -> None:
+def _all_cards(document: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [*document["strategies"], *document["payouts"]["locks"], *document["payouts"]["policies"]]
+
+
+def _show_card(console: Console, card: Mapping[str, Any]) -> None:
+    table = Table(title=card["name"], show_header=False, **_STYLE)
+    for name in ("algorithm", "guarantee", "hole"):
+        table.add_row("known hole" if name == "hole" else name, Text(card[name]))
+    table.add_row("stores", ", ".join(card["stores"]))
+    console.print(table)
+
+
+def _show_scenarios(console: Console, document: Mapping[str, Any], *, full: bool) -> None:
     console.print(_table("Scenarios", [(row["name"], row["about"]) for row in document["scenarios"]]))
 
 
-def _show_bids(console: Console, document: Mapping[str, Any]) -> None:
-    console.print(_cards("Strategies for bids", "strategy", document["strategies"]))
+def _show_bids(console: Console, document: Mapping[str, Any], *, full: bool) -> None:
+    console.print(_cards("Strategies for bids", "strategy", document["strategies"], full=full))
+    if not full:
+        console.print("`oversold list bids` and `oversold list NAME` tell the known holes.", markup=False)
+    for problem in dict.fromkeys(text for row in document["strategies"] for text in row["missing"]):
+        names = ", ".join(row["name"] for row in document["strategies"] if problem in row["missing"])
+        console.print(f"not available: {names}: {problem}", soft_wrap=True, markup=False)
+    if "mariadb" in _lacking():
+        console.print(f"not available: --sql mariadb: {_lacking()['mariadb']}", soft_wrap=True, markup=False)
 
 
-def _show_payouts(console: Console, document: Mapping[str, Any]) -> None:
+def _show_payouts(console: Console, document: Mapping[str, Any], *, full: bool) -> None:
     payouts = document["payouts"]
     console.print("[bold]Strategies for payouts[/bold] are a lock and a policy, e.g. row-lock+state-machine:")
-    console.print(_cards("Claim locks", "lock", payouts["locks"]))
-    console.print(_cards("Settlement policies", "policy", payouts["policies"]))
+    console.print(_cards("Claim locks", "lock", payouts["locks"], full=full))
+    console.print(_cards("Settlement policies", "policy", payouts["policies"], full=full))
 
 
-def _show_presets(console: Console, document: Mapping[str, Any]) -> None:
+def _show_presets(console: Console, document: Mapping[str, Any], *, full: bool) -> None:
     console.print(_table("Presets (--preset)", [(row["name"], row["about"]) for row in document["presets"]]))
 
 
-def _show_profiles(console: Console, document: Mapping[str, Any]) -> None:
+def _show_profiles(console: Console, document: Mapping[str, Any], *, full: bool) -> None:
     rows = [(row["name"], row["about"]) for row in document["profiles"]]
     console.print(_table("Payment channels (--profile)", rows))
 
 
-def _show_settings(console: Console, document: Mapping[str, Any]) -> None:
+def _show_settings(console: Console, document: Mapping[str, Any], *, full: bool) -> None:
     for title, key in (("Settings for bids", "settings"), ("Settings for payouts", "payout_settings")):
         settings = Table("setting", "default", "meaning", title=f"{title} (--set key=value)", **_STYLE)
         for row in document[key]:
@@ -103,7 +156,7 @@ def _show_settings(console: Console, document: Mapping[str, Any]) -> None:
         console.print(settings)
 
 
-SECTIONS: Mapping[str, Callable[[Console, Mapping[str, Any]], None]] = {
+SECTIONS: Mapping[str, Callable[..., None]] = {
     "scenarios": _show_scenarios,
     "bids": _show_bids,
     "payouts": _show_payouts,
@@ -113,10 +166,19 @@ SECTIONS: Mapping[str, Callable[[Console, Mapping[str, Any]], None]] = {
 }
 
 
-def _cards(title: str, noun: str, rows: list[Mapping[str, Any]]) -> Table:
-    table = Table(noun, "stores", "algorithm", "known hole", title=title, **_STYLE)
+def _cards(title: str, noun: str, rows: list[Mapping[str, Any]], *, full: bool) -> Table:
+    """Lay out strategies: what they do and where they fail, or one line each with what they do."""
+    if full:
+        table = Table(noun, "stores", "algorithm", "known hole", title=title, **_STYLE)
+        for row in rows:
+            table.add_row(row["name"], ", ".join(row["stores"]), Text(row["algorithm"]), Text(row["hole"]))
+        return table
+    table = Table(title=title, expand=True, **_STYLE)
+    table.add_column(noun, no_wrap=True)
+    table.add_column("stores", no_wrap=True)
+    table.add_column("algorithm", no_wrap=True, overflow="ellipsis", ratio=1)
     for row in rows:
-        table.add_row(row["name"], ", ".join(row["stores"]), row["algorithm"], row["hole"])
+        table.add_row(row["name"], ", ".join(row["stores"]), Text(row["algorithm"]))
     return table
 
 

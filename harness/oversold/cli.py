@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import sys
-from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
 
 import typer
 
-from oversold import __version__
+from oversold import __version__, shell
 from oversold.arguments import (
     LOAD,
     OUTPUT,
@@ -28,7 +25,7 @@ from oversold.arguments import (
     option,
     takes,
 )
-from oversold.errors import Exit, OversoldError, near
+from oversold.errors import Exit, UsageError
 
 app = typer.Typer(
     name="oversold",
@@ -40,12 +37,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-CLICK_INTERRUPTED = 130  # what the command line's library makes of Ctrl-C
-# Read by the harness itself: for a look at its faults, and by its children.
-OWN_VARIABLES = {"OVERSOLD_DEBUG", "OVERSOLD_ASSIGNMENT", "OVERSOLD_HOME"}
-# typer brings its own click since 0.2x and older ones use click's: either way this is its UsageError.
-CommandError: Any = typer.BadParameter.__mro__[1]
 
 
 def _typed(context: typer.Context, scenario: str, values: dict[str, Any]) -> Any:
@@ -62,16 +53,21 @@ def _typed(context: typer.Context, scenario: str, values: dict[str, Any]) -> Any
 
     plain = {
         name: values[name]
-        for name in ("users", "capacity", "seed", "processes", "lanes", "rtt", "profile", "preset")
+        for name in ("users", "capacity", "seed", "processes", "lanes", "rtt", "profile", "preset", "sql")
     }
     return Typed(
         scenario,
         **plain,
         settings=list(values["settings"] or []),
         stores=values["stores"],
-        urls={"redis": values["redis_url"], "memcached": values["memcached_url"], "sql": values["sql_url"]},
+        urls=_urls(values),
         allow_remote=values["allow_remote"],
     )
+
+
+def _urls(values: dict[str, Any]) -> dict[str, str]:
+    """Return the stores' URLs that were given."""
+    return {name.removesuffix("_url"): url for name, url in values.items() if name.endswith("_url") and url}
 
 
 @app.command()
@@ -94,7 +90,7 @@ def run(
 
     Example: oversold run bid-burst --strategy redis-lua --users 5000 --set reopen_on_release=false
     """
-    from oversold import options, places, terminal
+    from oversold import catalogue, options, places, terminal
     from oversold.comparison import run_exit, run_one
     from oversold.session import Session
 
@@ -104,14 +100,13 @@ def run(
     options.writable(out)
     console = terminal.console(json_on_stdout=json_)
     with terminal.telling() as telling:
-        names = list(dict.fromkeys([strategy, plan.canary.strategy] if canary else [strategy]))
-        with Session(names, choice, plan, telling) as session:
+        with Session([plan, plan.canary] if canary else [plan], choice, telling) as session:
             folder = places.new_run_folder(out, scenario, plan.seed)
             summary, place = run_one(session, plan, folder, with_canary=canary)
         telling.phase("drawing charts")
         from oversold.report import pages  # matplotlib must not sit in memory during the burst
 
-        pictures = pages.draw_run(place, summary) if values["charts"] else []
+        pictures = pages.draw(place, summary, catalogue.cards_of({"runs": [summary]})) if values["charts"] else []
     pages.print_run(console, summary, place, pictures)
     _finish(summary, json_, run_exit(summary))
 
@@ -120,12 +115,14 @@ def run(
 @takes(RUN_OPTIONS)
 def compare(
     context: typer.Context,
-    scenario: Scenario,
+    scenario: Annotated[
+        str | None, typer.Argument(help="Which incident to replay; see `oversold list`.", show_default=False)
+    ] = None,
     strategies: Annotated[
         str,
         option(
             "--strategies", "-s", panel=LOAD, env="OVERSOLD_STRATEGIES", metavar="A,B,C|all",
-            text="Which ones, separated by commas.",
+            text="Which ones, separated by commas. all: every one whose servers are here.",
         ),
     ] = "all",
     users: Annotated[
@@ -135,62 +132,99 @@ def compare(
     repeat: Annotated[
         str, option("--repeat", panel=LOAD, metavar="R", text="Repeat everything with the next R seeds.")
     ] = "1",
+    resume: Annotated[
+        Path | None,
+        option(
+            "--resume", panel=OUTPUT, metavar="DIR",
+            text="Go on with the comparison in this folder: its own runs, those that are missing.",
+        ),
+    ] = None,
     json_: Json = False,
     **values: Any,
 ) -> None:  # fmt: skip
-    """Put several strategies through the same load, side by side. The canary always runs.
+    """Put several strategies through the same loads, side by side. The canary always runs.
 
-    Example: oversold compare bid-burst --strategies memcached-cas,redis-lua,row-lock --users 10000
+    Several values of --users, --sql and --set make a grid: every strategy runs under every load.
+
+    Example: oversold compare bid-burst -s redis-lua,row-lock,version --users 1000,5000 --set p=0.05,0.2 --repeat 3
     """
-    from oversold import comparison, options, places, terminal
+    from oversold import catalogue, comparison, options, places, terminal
     from oversold.session import Session
 
-    names = options.strategies_of(strategies, places.kind(scenario))
-    counts = list(dict.fromkeys(word.strip() for word in users.split(","))) if users else [None]
-    typed, out = _typed(context, scenario, {**values, "users": None}), values["out"]
-    plans = [
-        options.plan_of(replace(typed, users=count), name) for count in counts for name in names
-    ]  # every cell is validated before anything is started
-    loads = [
-        comparison.Load(plan.users, plan.seed + turn)
-        for plan in plans[:: len(names)]
-        for turn in range(options.whole("--repeat", repeat, 1, 1000))
-    ]
+    out = values["out"]
+    if resume is not None:
+        _alone(context, "--resume", {"stores", "charts", "json_", "allow_remote", "scenario", "resume"})
+        sweep, folder = options.resumed(resume, scenario), resume
+        scenario = sweep.canary.scenario
+        typed = _typed(context, scenario, values)
+    elif scenario is None:
+        raise UsageError("compare needs a scenario, as in `oversold compare bid-burst`: see `oversold list`")
+    else:
+        typed = _typed(context, scenario, {**values, "users": None})
+        sweep, folder = options.sweep_of(typed, strategies, users, repeat), None
     choice = options.choice_of(typed)
-    options.writable(out)
+    options.writable(folder or out)
     console = terminal.console(json_on_stdout=json_)
+    terminal.announce(sweep)
     with terminal.telling() as telling:
-        with Session(
-            list(dict.fromkeys([plans[0].canary.strategy, *names])), choice, plans[0], telling
-        ) as session:
-            folder = places.new_run_folder(out, scenario, plans[0].seed)
-            document = comparison.compare(session, plans[: len(names)], loads, folder)
+        with Session([cell.plan for cell in sweep.cells], choice, telling) as session:
+            folder = folder or places.new_run_folder(out, scenario, sweep.canary.seed)
+            document = comparison.compare(session, sweep, folder)
+        telling.within("")
         telling.phase("drawing charts")
         from oversold.report import pages  # matplotlib must not sit in memory during the burst
 
-        pictures = pages.draw_comparison(folder, document) if values["charts"] else []
+        pictures = pages.draw(folder, document, catalogue.cards_of(document)) if values["charts"] else []
     pages.print_comparison(console, document, folder, pictures)
     _finish(document, json_, comparison.comparison_exit(document))
+
+
+def _alone(context: typer.Context, option_: str, allowed: set[str]) -> None:
+    """Refuse what was typed besides an option that leaves no choice."""
+    for parameter in context.command.params:
+        name, source = str(parameter.name), context.get_parameter_source(str(parameter.name))
+        if source is not None and source.name == "COMMANDLINE" and not (name in allowed or name.endswith("_url")):
+            raise UsageError(
+                f"{parameter.opts[0]} contradicts {option_}, which goes on with what was planned: leave one out"
+            )
 
 
 @app.command()
 def report(
     folders: Annotated[list[Path], typer.Argument(help="Folders of runs or comparisons.", metavar="RUN_DIR...")],
+    out: Annotated[
+        Path, option("--out", panel=OUTPUT, env="OVERSOLD_OUT", metavar="DIR", text="Where several come together.")
+    ] = Path("reports"),
     json_: Json = False,
-) -> None:
-    """Draw charts and print tables again, from what was recorded."""
-    from oversold import comparison, terminal
-    from oversold.report import pages
+) -> None:  # fmt: skip
+    """Draw charts and pages and print tables again, from what was recorded.
+
+    Several folders are also put side by side, with what differed in their conditions: yesterday's and today's.
+    """
+    import os
+
+    from oversold import catalogue, comparison, options, places, terminal
+    from oversold.report import pages, sources
 
     console = terminal.console(json_on_stdout=json_)
-    documents = []
-    for folder in folders:
-        document = pages.load(folder)
-        documents.append(document)
-        if "runs" in document:
-            pages.print_comparison(console, document, folder, pages.draw_comparison(folder, document))
-        else:
-            pages.print_run(console, document, folder, pages.draw_run(folder, document))
+    found, problems = sources.gathered(folders)
+    for problem in problems:
+        shell.complain(problem)
+    together = sources.side_by_side(found) if len(found) > 1 else None
+    documents = [dict(source.document) for source in found]
+    for source in found:
+        files = pages.draw(source.folder, source.document, catalogue.cards_of(source.comparison))
+        printing = pages.print_comparison if source.is_comparison else pages.print_run
+        printing(console, source.document, source.folder, files)
+    if together is not None:
+        options.writable(out)
+        folder = places.new_run_folder(out, "side-by-side", together["runs"][0]["seed"])
+        for run in together["runs"]:
+            run["folder"] = os.path.relpath(run["folder"], folder)
+        comparison.write(together, folder)
+        pages.print_comparison(
+            console, together, folder, pages.draw(folder, together, catalogue.cards_of(together))
+        )
     codes = [
         comparison.comparison_exit(document) if "runs" in document else comparison.run_exit(document)
         for document in documents
@@ -203,8 +237,8 @@ def list_(
     sections: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Only these: scenarios, bids, payouts, presets, profiles, settings. Default: all.",
-            metavar="SECTION...", show_default=False,
+            help="Only these, in full: scenarios, bids, payouts, presets, profiles, settings, or strategies.",
+            metavar="SECTION|NAME...", show_default=False,
         ),
     ] = None,
     json_: Json = False,
@@ -224,8 +258,7 @@ def doctor(json_: Json = False, **values: Any) -> None:
     from oversold import catalogue, terminal
     from oversold.stores.providers import StoreChoice, describe
 
-    urls = {name: values[f"{name}_url"] for name in ("redis", "memcached", "sql") if values[f"{name}_url"]}
-    choice = StoreChoice(values["stores"], urls, values["allow_remote"])
+    choice = StoreChoice(values["stores"], _urls(values), values["allow_remote"])
     rows = describe(choice)
     catalogue.show_stores(terminal.console(json_on_stdout=json_), rows)
     _finish(
@@ -276,7 +309,7 @@ def attend(
     context: typer.Context, scenario: Scenario, strategy: Annotated[str, typer.Option()], **values: Any
 ) -> None:
     """Keep the stores of a plain `locust -f` run and audit it at the end. Locust starts this by itself."""
-    from oversold import options, places, runs, terminal
+    from oversold import catalogue, options, places, runs, terminal
     from oversold.comparison import run_exit
     from oversold.session import Session, Telling
 
@@ -285,12 +318,12 @@ def attend(
     typed, out = _typed(context, scenario, values), values["out"]
     plan = options.plan_of(typed, strategy)
     options.writable(out)
-    with Session([strategy], options.choice_of(typed), plan, Telling()) as session:
+    with Session([plan], options.choice_of(typed), Telling()) as session:
         folder = places.new_run_folder(out, scenario, plan.seed)
         summary = runs.attend(session, plan, folder, sys.stdin, sys.stdout)
     from oversold.report import pages
 
-    pictures = pages.draw_run(folder, summary) if values["charts"] else []
+    pictures = pages.draw(folder, summary, catalogue.cards_of({"runs": [summary]})) if values["charts"] else []
     pages.print_run(terminal.console(json_on_stdout=True), summary, folder, pictures)
     raise typer.Exit(run_exit(summary))
 
@@ -332,7 +365,7 @@ def main() -> None:
     """Run the command; every expected error is one line on stderr and its own exit code."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
-    sys.exit(_guarded(_command))
+    sys.exit(shell.guarded(_command))
 
 
 def _command() -> Any:
@@ -341,43 +374,5 @@ def _command() -> Any:
     command = typer.main.get_command(app)
     commands = getattr(command, "commands", {})
     config = defaults_from_config({name: {p.name for p in each.params} for name, each in commands.items()})
-    _notice({p.envvar for each in commands.values() for p in each.params if isinstance(p.envvar, str)})
+    shell.notice({p.envvar for each in commands.values() for p in each.params if isinstance(p.envvar, str)})
     return command.main(standalone_mode=False, default_map=config)
-
-
-def _notice(known: set[str]) -> None:
-    """Say which of our environment variables nobody reads: a misspelt one would change nothing, silently."""
-    for name in sorted(os.environ):
-        if name.startswith("OVERSOLD_") and name not in known | OWN_VARIABLES:
-            _complain(f"warning: environment variable {name} is unknown{near(name, sorted(known))}")
-
-
-def _guarded(call: Callable[[], Any]) -> int:
-    try:
-        code = call()
-    except OversoldError as error:
-        return _failed(error.exit_code, str(error))
-    except CommandError as error:
-        place = error.ctx.command_path if error.ctx else "oversold"
-        return _failed(Exit.USAGE, f"{error.format_message()} See `{place} --help`.")
-    except (typer.Abort, KeyboardInterrupt):
-        code = CLICK_INTERRUPTED
-    except OSError as error:
-        return _failed(Exit.USAGE, f"{error.strerror or error}{f': {error.filename}' if error.filename else ''}")
-    except Exception as error:  # whatever it is, it is no broken promise of a design
-        if os.environ.get("OVERSOLD_DEBUG"):
-            raise
-        what = f"{type(error).__name__}: {error}"
-        return _failed(Exit.USAGE, f"a fault of oversold itself: {what} (OVERSOLD_DEBUG=1 shows where)")
-    if code == CLICK_INTERRUPTED:
-        return _failed(Exit.INCONCLUSIVE, "interrupted before there was anything to keep")
-    return code if isinstance(code, int) else Exit.PASS
-
-
-def _failed(code: Exit, text: str) -> int:
-    _complain(text)
-    return int(code)
-
-
-def _complain(text: str) -> None:
-    print(f"oversold: {' '.join(text.split())}", file=sys.stderr)

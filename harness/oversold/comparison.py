@@ -1,30 +1,27 @@
-"""Several runs on the same bids, side by side, with one canary for each load."""
+"""Several runs on the same loads, side by side, with one canary for each load."""
 
 from __future__ import annotations
 
+import itertools
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import os
+import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from oversold.errors import Exit
 from oversold.payout_plan import PayoutPlan
 from oversold.plan import Plan
+from oversold.report.cell_tables import cell_rows
+from oversold.report.cells import gather
 from oversold.runs import run
 from oversold.session import Session
 from oversold.summary import command
+from oversold.sweep import FILE, Cell, Sweep, recorded, spoken
 
 SCHEMA = "oversold/compare/1"
 EXITS = {"pass": Exit.PASS, "fail": Exit.BROKEN, "inconclusive": Exit.INCONCLUSIVE}
-
-
-@dataclass(frozen=True)
-class Load:
-    """One column of a comparison: so many users, this seed."""
-
-    users: int
-    seed: int
 
 
 def run_one(session: Session, plan: Plan, folder: Path, *, with_canary: bool) -> tuple[dict[str, Any], Path]:
@@ -48,42 +45,139 @@ def run_one(session: Session, plan: Plan, folder: Path, *, with_canary: bool) ->
     return run(session, plan, folder, canary), folder
 
 
-def compare(session: Session, plans: Sequence[Plan], loads: Sequence[Load], folder: Path) -> dict[str, Any]:
-    """Run every plan under every load; the canary comes first in each load, whether it was asked for or not.
+def compare(session: Session, sweep: Sweep, folder: Path) -> dict[str, Any]:
+    """Run every cell of a sweep that was not run to its end before; a cell that fails does not stop the others.
 
     Returns the document of compare.json. It is written after each run, so that an interrupted comparison keeps
     what it has; it then says `"interrupted": true`.
     """
-    summaries: list[dict[str, Any]] = []
-    canaries: dict[Load, dict[str, Any]] = {}
-    interrupted = False
-    for load, plan, asked in _cells(plans, loads):
-        below = _new_folder(folder, _folder_name(plan, loads, asked=asked))
-        before = canaries.get(load)
+    if not (folder / FILE).exists():
+        sweep.save(folder)
+    course = Course(sweep, folder)
+    for cell in course.open_cells:
         try:
-            summary = run(session, plan, below, broken_share(before) if before else None)
-            summary["folder"] = below.name
-            interrupted = bool(summary.get("interrupted"))
-            if plan == plan.canary:
-                canaries[load] = summary
-            if asked:
-                summaries.append(summary)
+            course.take(cell, _run_cell(session, cell, folder, course))
         except KeyboardInterrupt:
-            interrupted = True
-        document = _document(plans[0].canary, summaries, canaries, interrupted=interrupted)
-        (folder / "compare.json").write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
-        if interrupted:
+            course.interrupted = True
+        except Exception as error:  # whatever it was, the other cells can still be run
+            if os.environ.get("OVERSOLD_DEBUG"):
+                raise
+            course.failed[cell] = " ".join(f"{error}".split()) or type(error).__name__
+        course.write()
+        session.telling.line(course.said_of(cell))
+        if course.interrupted:
             break
-    return document
+    return course.write()
 
 
-def _cells(plans: Sequence[Plan], loads: Sequence[Load]) -> Iterator[tuple[Load, Plan, bool]]:
-    """Yield each plan under each load, the canary first, and whether it was asked for."""
-    canary = plans[0].canary
-    order = [(canary, canary in plans), *((plan, True) for plan in plans if plan != canary)]
-    for load in loads:
-        for plan, asked in order:
-            yield load, plan.model_copy(update={"users": load.users, "seed": load.seed}), asked
+def _run_cell(session: Session, cell: Cell, folder: Path, course: Course) -> dict[str, Any]:
+    below = folder / cell.folder
+    if below.exists():  # what a run left that did not come to its end
+        below.rename(
+            next(p for n in itertools.count(1) if not (p := folder / f"{cell.folder}.broken-{n}").exists())
+        )
+    below.mkdir()
+    session.telling.within(course.place())
+    started = time.monotonic()
+    try:
+        before = course.canaries.get(cell.load)
+        summary = run(session, cell.plan, below, broken_share(before) if before else None)
+    finally:
+        course.spent(cell, time.monotonic() - started)
+    return {**summary, "folder": below.name}
+
+
+class Course:
+    """How far a sweep has come: the summaries so far, what failed, and what time is left."""
+
+    def __init__(self, sweep: Sweep, folder: Path) -> None:
+        self._sweep, self._folder = sweep, folder
+        found = {cell: recorded(cell, folder) for cell in sweep.cells}
+        self._summaries = {cell: summary for cell, summary in found.items() if summary is not None}
+        self.open_cells = [cell for cell in sweep.cells if cell not in self._summaries]
+        self.canaries = {c.load: s for c, s in self._summaries.items() if c.plan == c.plan.canary}
+        self.failed: dict[Cell, str] = {}
+        self.interrupted = False
+        self._spent_s = self._expected_s = 0.0
+        self._finished = 0
+
+    def take(self, cell: Cell, summary: dict[str, Any]) -> None:
+        """Take in the summary of a cell."""
+        self.interrupted = bool(summary.get("interrupted"))
+        self._summaries[cell] = summary
+        if cell.plan == cell.plan.canary:
+            self.canaries[cell.load] = summary
+
+    def spent(self, cell: Cell, seconds: float) -> None:
+        """Learn from how long a cell took."""
+        self._finished += 1
+        self._spent_s += seconds
+        self._expected_s += cell.plan.expected_s
+
+    def place(self) -> str:
+        """Return where we are and what is left, in a few words; nothing for a single run."""
+        if len(self._sweep.cells) == 1:
+            return ""
+        done = len(self._sweep.cells) - len(self.open_cells) + self._finished
+        left = sum(cell.plan.expected_s for cell in self.open_cells[self._finished :])
+        pace = self._spent_s / self._expected_s if self._expected_s else 1.0
+        return f"{done + 1}/{len(self._sweep.cells)}, {spoken(left * pace)} left"
+
+    def said_of(self, cell: Cell) -> str:
+        """Return what became of a cell, in one line."""
+        done = len(self._sweep.cells) - len(self.open_cells) + self._finished
+        if cell in self.failed:
+            told = f"FAILED: {self.failed[cell]}"
+        else:
+            summary = self._summaries.get(cell)
+            told = _outcome(summary) if summary else "interrupted"
+        return f"{done:>3}/{len(self._sweep.cells)} {cell.folder}: {told}"
+
+    def write(self) -> dict[str, Any]:
+        """Write compare.json; return its document."""
+        document = self._document()
+        write(document, self._folder)
+        return document
+
+    def _document(self) -> dict[str, Any]:
+        order = self._sweep.cells
+        canaries = [self.canaries[load] for load in dict.fromkeys(c.load for c in order) if load in self.canaries]
+        failed = [
+            {
+                "strategy": cell.plan.strategy,
+                "sql": cell.plan.sql,
+                "users": cell.plan.users,
+                "seed": cell.plan.seed,
+                "folder": cell.folder,
+                "why": why,
+            }
+            for cell, why in self.failed.items()
+        ]
+        runs = [self._summaries[cell] for cell in order if cell.asked and cell in self._summaries]
+        return {
+            "schema": SCHEMA,
+            **({"interrupted": True} if self.interrupted else {}),
+            "runs": runs,
+            "cells": cell_rows(gather(runs)),
+            "canary": _canary_document(self._sweep.canary, canaries),
+            **({"failed": failed} if failed else {}),
+            **({"left_out": [dict(row) for row in self._sweep.left_out]} if self._sweep.left_out else {}),
+            "planned": sum(cell.asked for cell in order),
+        }
+
+
+def write(document: Mapping[str, Any], folder: Path) -> None:
+    """Write compare.json."""
+    text = json.dumps(document, indent=1, ensure_ascii=False)
+    (folder / "compare.json").write_text(text + "\n", encoding="utf-8")
+
+
+def _outcome(summary: Mapping[str, Any]) -> str:
+    if summary.get("interrupted"):
+        return "interrupted"
+    if not summary["canary"]:
+        return str(summary["verdict"])
+    return "breaks its promise, as it must" if broken_share(summary) > 0 else "broke nothing, so nothing is proven"
 
 
 def run_exit(summary: Mapping[str, Any]) -> Exit:
@@ -98,59 +192,39 @@ def comparison_exit(document: Mapping[str, Any]) -> Exit:
     codes = [run_exit(summary) for summary in summaries if not (summary["canary"] and broken_share(summary) > 0)]
     if document.get("interrupted") or not summaries:
         codes.append(Exit.INCONCLUSIVE)
+    if document.get("failed"):
+        codes.append(Exit.USAGE)
     return worst(codes)
 
 
 def worst(codes: Sequence[Exit]) -> Exit:
-    """Return the worst of several exit codes: a broken promise, then a doubt."""
-    return next((code for code in (Exit.BROKEN, Exit.INCONCLUSIVE) if code in codes), Exit.PASS)
+    """Return the worst of several exit codes: a broken promise, then a run that failed, then a doubt."""
+    return next((code for code in (Exit.BROKEN, Exit.USAGE, Exit.INCONCLUSIVE) if code in codes), Exit.PASS)
 
 
-def _new_folder(folder: Path, name: str) -> Path:
-    """Make a folder for one run; two files may hold strategies of the same name."""
-    below = next(p for n in range(1, 10_000) if not (p := folder / (name if n == 1 else f"{name}.{n}")).exists())
-    below.mkdir()
-    return below
-
-
-def _folder_name(plan: Plan, loads: Sequence[Load], *, asked: bool) -> str:
-    name = plan.strategy.rpartition(":")[2] if ".py:" in plan.strategy else plan.strategy
-    name = name if asked else "canary"
-    return name if len(loads) == 1 else f"{name}-{plan.users}-{plan.seed}"
-
-
-def _document(
-    canary: Plan,
-    summaries: Sequence[Mapping[str, Any]],
-    canaries: Mapping[Load, Mapping[str, Any]],
-    *,
-    interrupted: bool,
-) -> dict[str, Any]:
+def _canary_document(canary: Plan, summaries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what compare.json says of the canary: one row a load, and whether all of them broke their promise."""
     runs = [
         {
-            "users": load.users,
-            "seed": load.seed,
+            "users": summary["load"]["users"],
+            "seed": summary["seed"],
+            "settings": summary["settings"],
             "verdict": summary["verdict"],
             _promise(summary): broken_share(summary),
             **(_payout_facts(summary) if _pays(summary) else {}),
         }
-        for load, summary in canaries.items()
+        for summary in summaries
     ]
-    shares = [broken_share(summary) for summary in canaries.values()]
+    shares = [broken_share(summary) for summary in summaries]
     proven = bool(shares) and all(share > 0 for share in shares)
     return {
-        "schema": SCHEMA,
-        **({"interrupted": True} if interrupted else {}),
-        "runs": list(summaries),
-        "canary": {
-            "strategy": canary.strategy,
-            **(
-                {"profile": canary.profile, "paid_twice": proven, "duplicate": min(shares, default=0.0)}
-                if isinstance(canary, PayoutPlan)
-                else {"oversold": proven, "oversubscription": min(shares, default=0.0)}
-            ),
-            "runs": runs,
-        },
+        "strategy": canary.strategy,
+        **(
+            {"profile": canary.profile, "paid_twice": proven, "duplicate": min(shares, default=0.0)}
+            if isinstance(canary, PayoutPlan)
+            else {"oversold": proven, "oversubscription": min(shares, default=0.0)}
+        ),
+        "runs": runs,
     }
 
 

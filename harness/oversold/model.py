@@ -25,10 +25,11 @@ PAY_REPLIES: tuple[PayReply, ...] = get_args(PayReply)
 
 @dataclass(frozen=True, slots=True)
 class Tranche:
-    """An offer (标的) of which at most `capacity_fen` may be sold."""
+    """An offer (标的): at most `capacity_fen` may be sold; all bids are multiples of `unit_fen`, the smallest."""
 
     tranche_id: str
     capacity_fen: int
+    unit_fen: int = 1
 
 
 @dataclass(frozen=True, slots=True)

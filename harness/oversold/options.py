@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from oversold import places
+from oversold import places, sweep
 from oversold.bid_plan import BidPlan, BidSettings
-from oversold.errors import UsageError, near
+from oversold.errors import StoreUnavailableError, UsageError, near
 from oversold.payout_plan import PayoutPlan, PayoutSettings
 from oversold.plan import Kind, Plan, duration_s, settings_from
-from oversold.stores.providers import StoreChoice
+from oversold.session import servers_of
+from oversold.stores.providers import StoreChoice, lacking
 from oversold.strategies import registry
+from oversold.sweep import Sweep, grid, planned
 
-COMMON_OPTIONS = ("users", "seed", "processes", "lanes", "rtt")
+COMMON_OPTIONS = ("users", "seed", "processes", "lanes", "rtt", "sql")
 PLAN_OPTIONS: Mapping[Kind, tuple[str, ...]] = {
     "bids": (*COMMON_OPTIONS, "capacity"),
     "payouts": (*COMMON_OPTIONS, "profile"),
@@ -41,6 +43,7 @@ class Typed:
     rtt: str | None = None
     profile: str | None = None
     preset: str | None = None
+    sql: str | None = None
     settings: list[str] = field(default_factory=list)
     stores: str = "auto"
     urls: Mapping[str, str | None] = field(default_factory=dict)
@@ -54,7 +57,7 @@ def plan_of(typed: Typed, strategy: str) -> Plan:
         UsageError: anything that does not fit, in one line that names option and value.
     """
     kind = places.kind(typed.scenario)
-    registry.load(strategy, kind)
+    stores = registry.load(strategy, kind).stores
     values: dict[str, Any] = {"scenario": typed.scenario, "strategy": strategy}
     preset = _preset(typed, kind)
     for option in ("capacity", "profile"):
@@ -67,6 +70,8 @@ def plan_of(typed: Typed, strategy: str) -> Plan:
             values[NAMES.get(option, option)] = duration_s(str(value)) if option == "rtt" else value
     if "profile" in values:
         places.profile(values["profile"])
+    if "sql" in values and "sql" not in stores:
+        del values["sql"]  # a design that uses no SQL server is the same on any
     values[kind] = settings_from(SETTINGS[kind], preset.get("set", {}), typed.settings)
     try:
         return PLANS[kind].model_validate(values)
@@ -77,6 +82,52 @@ def plan_of(typed: Typed, strategy: str) -> Plan:
         name = str(first["loc"][0])
         option = next((short for short, long in NAMES.items() if long == name), name)
         raise UsageError(f"--{option} {values.get(name)}: {first['msg'].lower()}") from error
+
+
+def sweep_of(typed: Typed, strategies: str, users: str | None, repeat: str) -> Sweep:
+    """Plan a comparison: every cell is validated before anything is started.
+
+    `all` leaves out strategies whose servers are not here. A strategy that is named must have its servers.
+
+    Raises:
+        UsageError: anything that does not fit.
+    """
+    kind = places.kind(typed.scenario)
+    names = strategies_of(strategies, kind)
+    named = {word.strip() for word in strategies.split(",")}
+    counts = list(dict.fromkeys(word.strip() for word in users.split(","))) if users else [None]
+    servers = list(dict.fromkeys(word.strip() for word in typed.sql.split(","))) if typed.sql else [None]
+    plans = [
+        plan_of(replace(typed, users=count, settings=settings, sql=sql), name)
+        for count in counts
+        for settings in grid(typed.settings)
+        for name in names
+        for sql in servers
+    ]
+    lacks = lacking(choice_of(typed))
+    without = {
+        plan: needed
+        for plan in plans
+        if plan.strategy not in named and (needed := sorted(servers_of(plan) & lacks.keys()))
+    }
+    left_out = {
+        plan.strategy: {"strategy": plan.strategy, "sql": plan.sql, "why": lacks[needed[0]]}
+        for plan, needed in without.items()
+    }
+    plans = [plan for plan in plans if plan not in without]
+    if not plans:
+        raise StoreUnavailableError(f"no strategy can run here: {next(iter(left_out.values()))['why']}")
+    return planned(plans, whole("--repeat", repeat, 1, 1000), list(left_out.values()))
+
+
+def resumed(folder: Path, scenario: str | None) -> Sweep:
+    """Read the comparison that is to be gone on with; UsageError when it is of another scenario or damaged."""
+    found = sweep.load(folder)
+    if scenario is not None and found.canary.scenario != scenario:
+        raise UsageError(f"--resume {folder} is a comparison of {found.canary.scenario}, not of {scenario}")
+    for cell in found.cells:
+        registry.load(cell.plan.strategy, cell.plan.kind)
+    return found
 
 
 def _preset(typed: Typed, kind: Kind) -> dict[str, Any]:

@@ -145,9 +145,14 @@ class PayoutPlan(Plan):
         return len(self.starts) * self.lanes + 1
 
     @property
+    def expected_s(self) -> float:
+        """About how long a run takes: the start of Locust, the payday, the audit."""
+        return 5 + 0.8 * self.horizon_s
+
+    @property
     def canary(self) -> Self:
         """The same jobs on no claim lock and blind failover, over the channels of the incident."""
-        return self.model_copy(update={"strategy": CANARY, "profile": CANARY_PROFILE})
+        return self.model_copy(update={"strategy": CANARY, "profile": CANARY_PROFILE, "sql": "postgres"})
 
     @property
     def workers(self) -> int:

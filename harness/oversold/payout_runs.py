@@ -59,20 +59,22 @@ def prepared(
     raw.mkdir(parents=True, exist_ok=True)
     kind = session.kind(plan.strategy)
     stores = sorted({"sql", *kind.stores})
+    placed = session.placed(plan)
+    fields = {name: endpoint.to_json() for name, endpoint in placed.items()}
     with ExitStack() as stack:
         session.telling.phase(f"{plan.strategy}: opening the payment channels")
         burst.channels = operator.start(profile, plan.seed, session.guard, folder, namespace=payday_id)
         for endpoint in burst.channels.values():
             stack.callback(session.guard.stop, endpoint.pid, 0.2)
         urls = {name: endpoint.url for name, endpoint in burst.channels.items()}
-        assignment = Assignment(plan, payday_id, session.stores(), raw.resolve(), urls)
+        assignment = Assignment(plan, payday_id, fields, raw.resolve(), urls)
         burst.needed = {
             **session.servers(),
             **{endpoint.pid: f"payment channel {name}" for name, endpoint in burst.channels.items()},
         }
-        clients = {store: connect(session.endpoints[store], SystemClock(), 0) for store in stores}
+        clients = {store: connect(placed[store], SystemClock(), 0) for store in stores}
         for store, client in clients.items():
-            stack.callback(close, store, client)
+            stack.callback(close, placed[store].store, client)
         obligation_table.create(clients["sql"], drawn.payday)
         context = _context(plan, clients, urls, stack)
         strategy: PayoutStrategy | None = opened(lambda: kind(context), lambda it: it.open(drawn.payday), burst)

@@ -14,6 +14,8 @@ MAX_USERS = 1_000_000
 
 Kind = Literal["bids", "payouts"]  # what an incident is about: each has its plan, its strategies, its audit
 KINDS: tuple[Kind, ...] = ("bids", "payouts")
+Sql = Literal["postgres", "mariadb"]
+SQLS: tuple[Sql, ...] = ("postgres", "mariadb")
 Settings = TypeVar("Settings", bound=BaseModel)
 
 
@@ -30,6 +32,7 @@ class Plan(BaseModel):
     processes: int = Field(2, ge=1, le=64)
     lanes: int = Field(ge=1, le=4096)
     rtt_s: float = Field(0.0005, ge=0, le=10)
+    sql: Sql = Field("postgres", description="the SQL server of the strategies, not of the ledger")
 
     @property
     def settings(self) -> BaseModel:
@@ -39,6 +42,11 @@ class Plan(BaseModel):
     @property
     def connections(self) -> int:
         """How many connections one process opens to one server."""
+        raise NotImplementedError
+
+    @property
+    def expected_s(self) -> float:
+        """About how long a run takes, opening and audit included; the slowest designs take much longer."""
         raise NotImplementedError
 
     @property

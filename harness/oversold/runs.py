@@ -126,7 +126,7 @@ def _audited(
     raw = read_raw(assignment.raw)
     seen = _circumstances(session, plan, burst, raw, canary)
     own, findings = INCIDENTS[plan.kind].audited(session, assignment, burst, raw, seen, folder)
-    summary = framed(own, findings, seen, raw, session.endpoints, time.monotonic() - started)
+    summary = framed(own, findings, seen, raw, session.used(plan), time.monotonic() - started)
     if burst.interrupted:
         summary["interrupted"] = True
     (folder / "summary.json").write_text(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import resource
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from threading import Event, Thread
@@ -25,8 +25,20 @@ from oversold.strategies import registry
 from oversold.strategies.calling import HungCallError, within
 
 Answer = TypeVar("Answer")
+LEDGER = "sql"  # the server that holds the ledger, whatever server the strategies use
 SPARE_CONNECTIONS = 16
 CALL_S = 30.0
+
+
+def server_of(store: str, plan: Plan) -> str:
+    """Return the server that serves a store of a strategy in one run."""
+    return "mariadb" if store == "sql" and plan.sql == "mariadb" else store
+
+
+def servers_of(plan: Plan) -> frozenset[str]:
+    """Return the servers that a plan's strategy needs; those of payouts keep their obligations in SQL."""
+    stores = set(registry.load(plan.strategy, plan.kind).stores)
+    return frozenset(server_of(store, plan) for store in stores)
 
 
 @dataclass
@@ -35,6 +47,8 @@ class Telling:
 
     phase: Callable[[str], None] = lambda text: None
     count: Callable[[str, int, int], None] = lambda text, finished, total: None
+    within: Callable[[str], None] = lambda text: None  # what stands before both from now on
+    line: Callable[[str], None] = lambda text: None  # for good: one line of its own
 
 
 @dataclass
@@ -60,19 +74,18 @@ class Session:
     """Stores that stay up for several runs. Leaving it stops everything that was started, whatever happened.
 
     Args:
-        strategies: names of all strategies that will run, the canary included.
+        plans: all that will run, the canary included; they differ in strategy, SQL server and users alone.
         choice: what the user said of the stores.
-        plan: any of the plans; the largest number of lanes and processes decides the connection limits.
 
     Raises:
         StoreUnavailableError, LimitError, UsageError.
     """
 
-    def __init__(self, strategies: list[str], choice: StoreChoice, plan: Plan, telling: Telling) -> None:
-        self._kinds = {name: registry.load(name, plan.kind) for name in strategies}
-        self._names = frozenset({"sql"}).union(*(kind.stores for kind in self._kinds.values()))
+    def __init__(self, plans: Sequence[Plan], choice: StoreChoice, telling: Telling) -> None:
+        self._kinds = {plan.strategy: registry.load(plan.strategy, plan.kind) for plan in plans}
+        self._names = frozenset({LEDGER}).union(*(servers_of(plan) for plan in plans))
         self._choice = choice
-        self._connections = _connections(plan)
+        self._connections = max(_connections(plan) for plan in plans)
         self.telling = telling
         self._stack = ExitStack()
         self._word = f"t{secrets.token_hex(4)}"
@@ -100,8 +113,7 @@ class Session:
         return [
             LABELS[name]
             for name, endpoint in sorted(self.endpoints.items())
-            if (endpoint.pid is not None and self.guard.returncode(endpoint.pid) is not None)
-            or not _answers(endpoint)
+            if any(self.guard.returncode(pid) is not None for pid in endpoint.pids) or not _answers(endpoint)
         ]
 
     def kind(self, strategy: str) -> type[Any]:
@@ -110,9 +122,7 @@ class Session:
 
     def servers(self) -> dict[int, str]:
         """Return the processes of the servers that this session has started, with their labels."""
-        return {
-            endpoint.pid: LABELS[name] for name, endpoint in self.endpoints.items() if endpoint.pid is not None
-        }
+        return {pid: LABELS[name] for name, endpoint in self.endpoints.items() for pid in endpoint.pids}
 
     def new_run(self) -> str:
         """Return the id of the next run; servers that died in the one before are replaced first."""
@@ -122,13 +132,19 @@ class Session:
         self._runs += 1
         return f"{self._word}-{self._runs}"
 
-    def stores(self) -> dict[str, dict[str, Any]]:
-        """Return the stores' endpoints as an assignment carries them."""
-        return {name: endpoint.to_json() for name, endpoint in self.endpoints.items()}
+    def used(self, plan: Plan) -> dict[str, Endpoint]:
+        """Return the servers that one run uses, by their own names."""
+        return {name: self.endpoints[name] for name in sorted({LEDGER, *servers_of(plan)})}
+
+    def placed(self, plan: Plan) -> dict[str, Endpoint]:
+        """Return where one run finds its stores, by the names that its strategy knows; `ledger` is the truth's."""
+        stores = {"sql", *self._kinds[plan.strategy].stores}
+        found = {store: self.endpoints[server_of(store, plan)] for store in stores}
+        return {**found, "ledger": self.endpoints[LEDGER]}
 
     def ledger(self) -> psycopg.Connection[tuple[Any, ...]]:
         """Open a connection to the ledger's server."""
-        return postgres.connect_raw(self.endpoints["sql"], SystemClock(), 0, autocommit=True)
+        return postgres.connect_raw(self.endpoints[LEDGER], SystemClock(), 0, autocommit=True)
 
 
 def _connections(plan: Plan) -> int:

@@ -6,6 +6,7 @@ import os
 import platform
 import shlex
 from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import Any
 
@@ -46,7 +47,9 @@ def framed(
         "schema": SCHEMA,
         "scenario": plan.scenario,
         "strategy": plan.strategy,
+        "sql": plan.sql,
         "seed": plan.seed,
+        "recorded": datetime.now(UTC).isoformat(timespec="seconds"),
         "verdict": worst,
         "reasons": reasons,
         "canary": circumstances.is_canary,
@@ -66,7 +69,8 @@ def framed(
 
 def environment() -> dict[str, Any]:
     """Return the machine and the versions that a reader needs to compare runs."""
-    packages = ("locust", "gevent", "redis", "pymemcache", "sqlalchemy", "psycopg", "fastapi", "uvicorn")
+    clients = ("redis", "pymemcache", "sqlalchemy", "psycopg", "pymysql", "pika")
+    packages = ("locust", "gevent", *clients, "fastapi", "uvicorn")
     return {
         "cpu": os.cpu_count(),
         "machine": platform.machine(),
@@ -86,6 +90,7 @@ def command(plan: Plan) -> str:
         words += ["--profile", plan.profile]
     words += ["--seed", str(plan.seed), "--processes", str(plan.processes)]
     words += ["--lanes", str(plan.lanes), "--rtt", f"{plan.rtt_s * 1e3:.9f}".rstrip("0").rstrip(".") + "ms"]
+    words += ["--sql", plan.sql] if plan.sql != "postgres" else []
     for name, value in plan.settings.model_dump(mode="json", exclude_defaults=True).items():
         words += ["--set", f"{name}={str(value).lower() if isinstance(value, bool) else value}"]
     return shlex.join(words)

@@ -12,18 +12,37 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from oversold.session import Telling
+from oversold.sweep import LONG_S, Sweep
+
+
+def announce(sweep: Sweep) -> None:
+    """Say what a comparison is going to do, what it leaves out, and how a long one could be made shorter."""
+    console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+    if len(sweep.cells) > 2:
+        console.print(sweep.describe())
+    if sweep.expected_s > LONG_S:
+        console.print(
+            "That is long: name fewer --strategies, --users or values of --set, or a smaller --repeat. "
+            "Ctrl-C keeps what is done, and --resume goes on."
+        )
+    for row in sweep.left_out:
+        console.print(f"left out: {row['strategy']}: {row['why']}")
 
 
 @contextmanager
 def telling() -> Iterator[Telling]:
-    """Yield callbacks that draw one progress bar; when stderr is no terminal, they say nothing."""
-    console = Console(stderr=True)
+    """Yield callbacks that draw one progress bar; when stderr is no terminal, only lines are written."""
+    console = Console(stderr=True, highlight=False, markup=False)
+
+    def line(text: str) -> None:
+        console.print(text, soft_wrap=True)
+
     if not console.is_terminal:
-        yield Telling()
+        yield Telling(line=line)
         return
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         TextColumn("{task.fields[count]}"),
         TimeElapsedColumn(),
@@ -31,17 +50,25 @@ def telling() -> Iterator[Telling]:
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task("", total=None, count="")
 
+        place = ""
+
+        def within(text: str) -> None:
+            nonlocal place
+            place = f"[{text}] " if text else ""
+
         def phase(text: str) -> None:
+            text = place + text
             if progress.tasks[0].description != text:
                 progress.reset(task, description=text, total=None, count="")
 
         def count(text: str, finished: int, total: int) -> None:
+            text = place + text
             if progress.tasks[0].description != text:
                 progress.reset(task, description=text, total=total)
             # One below the end: a finished task stops its spinner and clock.
             progress.update(task, completed=min(finished, total - 0.001), count=f"{finished:,}/{total:,}")
 
-        yield Telling(phase, count)
+        yield Telling(phase, count, within, line)
 
 
 class _Patient(Console):

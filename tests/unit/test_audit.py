@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from oversold import bid_runs
+from oversold import bid_runs, history
 from oversold.audit import Circumstances, Raw, generator, proof, read_raw, verdict
 from oversold.bid_plan import BidPlan
 from oversold.evidence import HISTORY, NEVER, HoldEnd, Outcome
@@ -293,6 +293,19 @@ def test_a_history_that_is_cut_short_is_damaged(folder):
     assert left.taps["worker"].tolist() == [1, 1]
     findings = doubts(circumstances(damaged=left.damaged), left)
     assert verdict(findings)[0] == "inconclusive"
+
+
+def test_a_lost_worker_may_still_be_writing(folder, monkeypatch):
+    """A tap that it adds while the others are read is left out, and takes nobody's place."""
+    read = history.read
+
+    def late(path):
+        return np.concatenate([read(path), read(path)[:1]])
+
+    monkeypatch.setattr(history, "read", late)
+    taps = read_raw(folder).taps
+    assert taps["bid"].tolist() == [0, 1, 2]
+    assert taps["worker"].tolist() == [0, 1, 1]
 
 
 def test_a_history_that_is_gone_is_damaged(folder):

@@ -2,13 +2,17 @@
 
 import json
 from itertools import permutations
+from types import SimpleNamespace
 
 import pytest
 
 from oversold import comparison
 from oversold.bid_plan import BidPlan
-from oversold.comparison import Load, compare, comparison_exit, run_exit, run_one
-from oversold.errors import Exit
+from oversold.comparison import compare, comparison_exit, run_exit, run_one
+from oversold.errors import Exit, StoreUnavailableError
+from oversold.session import Telling
+from oversold.summary import command
+from oversold.sweep import Sweep, load, planned
 
 CANARY = "none"
 
@@ -71,17 +75,21 @@ def test_an_interrupted_comparison_is_no_pass():
 class Runs:
     """Stands in for `runs.run`: notes what is run where with which canary, and answers a summary."""
 
-    def __init__(self, over=0.2, interrupted_at=None):
-        self.over, self.interrupted_at, self.seen = over, interrupted_at, []
+    def __init__(self, over=0.2, interrupted_at=None, broken=None):
+        self.over, self.interrupted_at, self.broken, self.seen = over, interrupted_at, broken, []
 
     def __call__(self, session, plan, folder, canary):
         """Run nothing; the folder must be there."""
         assert folder.is_dir()
         self.seen.append((plan.strategy, plan.users, plan.seed, canary, folder.name))
         is_canary = plan.strategy == CANARY
-        result = summary(plan.strategy, "fail" if is_canary else "pass", self.over if is_canary else 0.0)
+        facts = {"load": {"users": plan.users}, "seed": plan.seed, "settings": {}, "command": command(plan)}
+        result = summary(plan.strategy, "fail" if is_canary else "pass", self.over if is_canary else 0.0, **facts)
+        if plan.strategy == self.broken:
+            raise StoreUnavailableError("the server\nis gone")
         if len(self.seen) == self.interrupted_at:
             result["interrupted"] = True
+        (folder / "summary.json").write_text(json.dumps(result))
         return result
 
 
@@ -102,9 +110,20 @@ def plans(*strategies):
     return [BidPlan(scenario="s", strategy=strategy) for strategy in strategies]
 
 
+def swept(strategies, *loads):
+    """Return a sweep of strategies under loads (users, seed)."""
+    given = [plan.model_copy(update={"users": n, "seed": k}) for n, k in loads for plan in plans(*strategies)]
+    return planned(given, 1)
+
+
+def session(lines=None):
+    """Return what a comparison needs of a session when nothing is run; `lines` gets what it says."""
+    return SimpleNamespace(telling=Telling(line=(lines if lines is not None else []).append))
+
+
 def compared(tmp_path, strategies, *loads):
-    """Compare without a session, for nothing is run."""
-    return compare(None, plans(*strategies), [Load(*load) for load in loads], tmp_path)
+    """Compare without stores, for nothing is run."""
+    return compare(session(), swept(strategies, *loads), tmp_path)
 
 
 def test_the_canary_runs_first_in_each_load(runs, tmp_path):
@@ -170,7 +189,7 @@ def test_a_strategy_of_a_file_has_its_class_as_folder(runs, tmp_path):
     ("strategies", "loads"),
     [
         pytest.param(["a.py:Lock", "b.py:Lock"], [(100, 1)], id="two files, one class name"),
-        pytest.param(["a"], [(100, 1), (100, 1)], id="one load twice"),
+        pytest.param(["a.py:Lock", "b.py:Lock"], [(100, 1), (100, 2)], id="under two loads"),
     ],
 )
 def test_every_run_has_a_folder_of_its_own(strategies, loads, runs, tmp_path):
@@ -204,3 +223,63 @@ def test_an_interrupted_canary_ends_the_run(runs, tmp_path):
     assert "a was not tried" in result["reasons"][0]
     assert place == tmp_path / "canary"
     assert len(seen) == 1
+
+
+def test_a_cell_that_fails_does_not_stop_the_others(runs, tmp_path):
+    """Its cause is in the document, in one line, and the exit code is that of a harness error."""
+    runs(broken="a")
+    lines = []
+    document = compare(session(lines), swept(["a", "b"], (100, 1), (200, 1)), tmp_path)
+    assert [run["strategy"] for run in document["runs"]] == ["b", "b"]
+    assert [(row["strategy"], row["users"], row["why"]) for row in document["failed"]] == [
+        ("a", 100, "the server is gone"),
+        ("a", 200, "the server is gone"),
+    ]
+    assert comparison_exit(document) is Exit.USAGE
+    assert comparison_exit({**document, "runs": [*document["runs"], summary("c", "fail", 0.1)]}) is Exit.BROKEN
+    assert "  2/6 a-100-1: FAILED: the server is gone" in lines
+
+
+@pytest.mark.parametrize("at", range(1, 7))
+def test_a_resumed_sweep_equals_an_uninterrupted_one(at, runs, tmp_path):
+    """Wherever it was cut off: the same runs in the same order, none twice, and none that was cut off itself."""
+    sweep = swept(["a", "b"], (100, 1), (100, 2))
+    whole, parts = tmp_path / "whole", tmp_path / "parts"
+    whole.mkdir()
+    parts.mkdir()
+    runs()
+    expected = compare(session(), sweep, whole)
+    runs(interrupted_at=at)
+    assert compare(session(), sweep, parts)["interrupted"]
+    rest = runs().seen
+    assert compare(session(), load(parts), parts) == expected
+    assert len(rest) == 6 - at + 1
+    assert compare(session(), load(parts), parts) == expected  # nothing is left to do
+    assert len(rest) == 7 - at
+    kept = {path.name for path in parts.iterdir()} - {path.name for path in whole.iterdir()}
+    assert kept == {f"{expected_name(sweep, at)}.broken-1"}
+
+
+def expected_name(sweep: Sweep, at: int) -> str:
+    """Return the folder of the cell that was cut off."""
+    return sweep.cells[at - 1].folder
+
+
+def test_a_summary_that_was_tampered_with_is_run_again(runs, tmp_path):
+    """Planted: another seed's summary in a cell's folder is not taken for the cell's."""
+    sweep = swept(["a"], (100, 1))
+    runs()
+    compare(session(), sweep, tmp_path)
+    path = tmp_path / "a" / "summary.json"
+    path.write_text(path.read_text().replace("--seed 1", "--seed 2"))
+    again = runs().seen
+    compare(session(), sweep, tmp_path)
+    assert [row[0] for row in again] == ["a"]
+
+
+def test_the_lines_tell_how_far_it_is(runs, tmp_path):
+    """One line a run, with the canary's duty in words."""
+    runs()
+    lines = []
+    compare(session(lines), swept(["a"], (100, 1)), tmp_path)
+    assert lines == ["  1/2 canary: breaks its promise, as it must", "  2/2 a: pass"]

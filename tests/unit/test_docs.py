@@ -21,9 +21,9 @@ from oversold import errors, options, places
 from oversold.bid_plan import BidSettings
 from oversold.checkers import CHECKERS
 from oversold.checkers import payouts as payout_checkers
-from oversold.cli import CommandError, app
+from oversold.cli import app
 from oversold.errors import UsageError
-from oversold.evidence import HISTORY, NEVER, Claims, Ledger, StatusLog
+from oversold.evidence import HISTORY, NEVER, Claims, HoldEnd, Ledger, Outcome, RefusedBy, StatusLog
 from oversold.model import PAY_REPLIES, PAYOUT_STATUSES, PayoutState, QueryReply, Terms, VoidReply
 from oversold.payout_books import jobs_met
 from oversold.payout_evidence import BELIEF, PAYMENT, WITHDRAWAL, JobRun, PayoutEvidence
@@ -37,10 +37,12 @@ from oversold.platform.channels.kernel import Kernel
 from oversold.platform.channels.profile import ChannelProfile, Outcomes
 from oversold.platform.channels.service import create_app
 from oversold.report import parquet, payout_parquet
+from oversold.shell import CommandError
 from oversold.strategies import registry
 from oversold.strategies.payouts import composed
 from oversold.strategies.payouts.obligation_table import obligations
 from oversold.strategies.registry import StrategyCard
+from oversold.sweep import grid
 
 ROOT = Path(__file__).parents[2]
 HIDDEN = {"build", "dist", "node_modules"}
@@ -213,9 +215,11 @@ def complaint(words: list[str]) -> str | None:
         typed = [word for word in words[1:] if word != "--help"]
         if typed:
             given = command.make_context(words[0], typed).params
-            kind = places.kind(given["scenario"]) if "scenario" in given else "bids"
+            kind = places.kind(given["scenario"]) if given.get("scenario") else "bids"
             options.strategies_of(",".join(w for w in _strategies(given) if ".py:" not in w) or "all", kind)
-            settings_from(options.SETTINGS[kind], {}, given.get("settings") or [])
+            pairs = list(given.get("settings") or [])
+            for settings in grid(pairs) if words[0] == "compare" else [pairs]:
+                settings_from(options.SETTINGS[kind], {}, settings)
             places.preset(given.get("preset"))
             if given.get("profile") and not given["profile"].endswith(".toml"):  # a file of the reader's own
                 places.profile(given["profile"])
@@ -451,40 +455,104 @@ def paid(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], dic
     return record
 
 
+def queries(document: str) -> list[str]:
+    """Return the SQL blocks of a document."""
+    return [block for kind, block in FENCE.findall(document) if kind == "sql"]
+
+
+def only(answers: Mapping[str, Any], words: str) -> Any:
+    """Return the answer to the one query with these words."""
+    (rows,) = (rows for query, rows in answers.items() if words in query)
+    return rows
+
+
+# Of one run: bid, attempt, outcome, hold, refused_by, final, and seconds: meant to tap, asked, answered.
+BURST = [
+    (0, 1, Outcome.OK, HoldEnd.CONFIRMED, RefusedBy.NOBODY, 1, 0.0, 0.11, 0.2),
+    (1, 1, Outcome.BUSY, HoldEnd.NONE, RefusedBy.STRATEGY, 0, 0.0, 0.12, 0.12),
+    (1, 2, Outcome.SOLD_OUT, HoldEnd.NONE, RefusedBy.STRATEGY, 1, 0.0, 0.55, 0.55),
+    (2, 1, Outcome.OK, HoldEnd.CONFIRMED, RefusedBy.NOBODY, 1, 1.0, 1.11, 1.25),
+    (3, 1, Outcome.OK, HoldEnd.CONFIRMED, RefusedBy.NOBODY, 1, 1.0, 1.15, 1.3),
+    (4, 1, Outcome.OK, HoldEnd.CONFIRMED, RefusedBy.NOBODY, 1, 1.0, 1.17, 1.4),
+]
+
+
+@pytest.fixture
+def one_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stand in the folder of a run of 3 yuan a bid on 7 yuan: bid 3 has no order, 4 is one too many."""
+    ns = 10**9
+    rows = np.zeros(len(BURST), HISTORY)
+    for row, (bid, attempt, outcome, hold, refused_by, final, meant, asked, told) in zip(rows, BURST, strict=True):
+        row["bid"], row["attempt"], row["final"], row["amount_fen"] = bid, attempt, final, 300
+        row["outcome"], row["hold"], row["refused_by"] = outcome, hold, refused_by
+        row["t_intended"], row["t_admitted"], row["t_sent"] = meant * ns, asked * ns, asked * ns
+        row["t_reserved"], row["t_done"] = asked * ns, told * ns
+    orders = Ledger(
+        np.array([0, 2, 4]), np.array([300] * 3), np.array([2 * ns // 10, 12 * ns // 10, 14 * ns // 10])
+    )
+    claims = Claims(np.array([-ns, 3 * ns // 10]), np.array([700, 100]), np.zeros(2, bool))
+    for strategy in ("memcached-cas", "redis-lua"):
+        folder = tmp_path / strategy
+        folder.mkdir()
+        parquet.write(folder, rows, orders, StatusLog(np.zeros(0, np.int64), np.zeros(0, bool)), claims)
+        (folder / "summary.json").write_text('{"tranche": {"capacity_fen": 700}}')
+    monkeypatch.chdir(tmp_path / "memcached-cas")
+
+
+def test_the_queries_to_one_run_answer(one_run: None) -> None:
+    """Each SQL block of that part of docs/histories.md runs, and answers its question rightly."""
+    document = text("docs/histories.md").partition("## Questions to one run")[2]
+    asked = queries(document.partition("## Questions to a comparison")[0])
+    answers = {query: duckdb.execute(query).fetchall() for query in asked}
+    assert len(asked) == 10
+    assert only(answers, "first_s, round(max") == [("sold_out", "strategy", 1, 3.0, 0.55, 0.55)]
+    assert only(answers, "FILTER (served)") == [(1, 4, 4), (2, 1, 0)]
+    assert only(answers, "for_the_first_lane_s")[:2] == [(1, 2, "sold_out", 0.55, 0.12), (4, 1, "ok", 0.4, 0.17)]
+    assert only(answers, "NOT IN (") == [(3, 0, 0, 1.3, 3.0)]
+    assert only(answers, "sold_fen > (") == [(1.4, 9.0)]
+    assert only(answers, "on_hold_yuan") == [
+        (0.1, 3.0),
+        (0.2, 0.0),
+        (1.1, 9.0),
+        (1.2, 6.0),
+        (1.3, 3.0),
+        (1.4, 0.0),
+    ]
+    assert only(answers, "passed_over") == [(3.0, 1, 0.0, 1.0)]
+    assert only(answers, "AS chance") == [(0.0, 2, 0.5), (1.0, 3, 1.0)]
+    assert only(answers, "claimed_yuan") == [(-1.0, 7.0, 7.0), (0.3, 1.0, 4.0)]
+    assert only(answers, "told_there") == [("ok", "ok", 4, 12.0, 0.0), ("sold_out", "sold_out", 1, 3.0, 0.0)]
+
+
 def test_the_queries_run_and_answer(
     recorded: Callable[[str], None], paid: Callable[[str], dict[str, Any]]
 ) -> None:
-    """Each SQL block of docs/output.md runs on recorded files and gives at least one row."""
+    """Each other SQL block of docs/histories.md and docs/output.md runs and gives at least one row."""
     for name in ("none", "memcached-cas"):
         recorded(name)
     for name in ("none+blind-failover", "row-lock+state-machine"):
         paid(name)
-    queries = [block for kind, block in FENCE.findall(text("docs/output.md")) if kind == "sql"]
-    answers = [duckdb.execute(query).fetchall() for query in queries]
-    assert len(answers) >= 10
-    assert all(answers)
-    crossed = next(rows for query, rows in zip(queries, answers, strict=True) if "sold_fen > 1000000000" in query)
-    assert crossed == [(2.0, 14_000_000.0)]
-    asked = dict(zip(queries, answers, strict=True))
-    (twice,) = (rows for query, rows in asked.items() if "HAVING count(*) > 1" in query)
+    bids = text("docs/histories.md").partition("## Questions to a comparison")[2]
+    answers = {query: duckdb.execute(query).fetchall() for query in queries(bids + text("docs/output.md"))}
+    assert len(answers) >= 8
+    assert all(answers.values())
     payments = ["interest#1 by A, told failed", "interest#1 by B, told ok"]
-    assert twice == [(0, 7, 5.0, 10.0, payments)]
-    (lies,) = (rows for query, rows in asked.items() if "paid_again" in query)
-    assert lies[0] == ("none+blind-failover", "A", "failed", 1, 1, 2.0)
-    (doubts,) = (rows for query, rows in asked.items() if "still_open" in query)
-    assert doubts[0] == ("none+blind-failover", 2, 1.0, 1.0, 1)
+    assert only(answers, "HAVING count(*) > 1") == [(0, 7, 5.0, 10.0, payments)]
+    assert only(answers, "paid_again")[0] == ("none+blind-failover", "A", "failed", 1, 1, 2.0)
+    assert only(answers, "still_open")[0] == ("none+blind-failover", 2, 1.0, 1.0, 1)
 
 
 def test_every_column_is_documented(
     recorded: Callable[[str], None], paid: Callable[[str], dict[str, Any]]
 ) -> None:
-    """docs/output.md names each column of each Parquet file."""
+    """docs/histories.md names each column of each Parquet file of bids, docs/output.md of payouts."""
     recorded("none")
     paid("none")
-    document = text("docs/output.md")
+    pages = {"bid-burst": text("docs/histories.md"), "payout-overlap": text("docs/output.md")}
     files = sorted(Path("reports").glob("*/latest/none/*.parquet"))
     assert {path.stem for path in files} == {*parquet.COLUMNS, *payout_parquet.COLUMNS}
     for path in files:
+        document = pages[path.parts[1]]
         assert f"**{path.stem}**" in document
         columns = duckdb.execute(f"SELECT * FROM '{path}'").description
         assert unnamed(document, (column for column, *_ in columns or [])) == []

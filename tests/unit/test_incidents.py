@@ -4,6 +4,7 @@ import json
 import shlex
 import sys
 from itertools import permutations
+from types import SimpleNamespace
 
 import pytest
 from hypothesis import given, settings
@@ -13,11 +14,13 @@ from oversold import bid_runs, comparison, history, options, places, summary
 from oversold.assignment import Assignment
 from oversold.audit import Circumstances, proof, verdict
 from oversold.bid_plan import BidPlan, BidSettings
-from oversold.comparison import Load, broken_share, compare, comparison_exit, run_exit, run_one
+from oversold.comparison import broken_share, compare, comparison_exit, run_exit, run_one
 from oversold.errors import Exit, UsageError
 from oversold.options import Typed, plan_of, strategies_of
 from oversold.payout_plan import CANARY, CANARY_PROFILE, PayoutPlan, PayoutSettings
+from oversold.session import Telling
 from oversold.strategies import registry
+from oversold.sweep import planned
 
 DESIGN = "row-lock+state-machine"
 
@@ -389,6 +392,7 @@ class Runs:
         guilty = plan == plan.canary
         share = self.duplicate if guilty else 0.0
         result = paid(plan.strategy, "fail" if share else "pass", share, guilty, plan.profile)
+        result |= {"load": {"users": plan.users}, "seed": plan.seed, "settings": {}}
         if len(self.seen) == self.interrupted_at:
             result["interrupted"] = True
         return result
@@ -411,10 +415,16 @@ def plans(*strategies, **fields):
     return [PayoutPlan(scenario="s", strategy=strategy, **fields) for strategy in strategies]
 
 
+def compared(asked, *loads, here):
+    """Compare plans under loads (users, seed) without stores, for nothing is run."""
+    each = [plan.model_copy(update={"users": n, "seed": k}) for n, k in loads for plan in asked]
+    return compare(SimpleNamespace(telling=Telling()), planned(each, 1), here)
+
+
 def test_the_canary_of_a_comparison_runs_first(runs, here):
     """Whether it was asked for or not; its rate goes to the others."""
     seen = runs().seen
-    document = compare(None, plans("cas+state-machine", DESIGN), [Load(200, 1)], here)
+    document = compared(plans("cas+state-machine", DESIGN), (200, 1), here=here)
     assert seen == [
         (CANARY, "seed", None, "canary"),
         ("cas+state-machine", "seed", 0.02, "cas+state-machine"),
@@ -426,14 +436,14 @@ def test_the_canary_of_a_comparison_runs_first(runs, here):
 def test_the_canary_runs_over_the_incidents_channels_whatever_the_plans_have(runs, here):
     """Honest channels tempt nobody: the same jobs must be shown to pay twice over those of the incident."""
     seen = runs().seen
-    compare(None, plans(DESIGN, profile="honest"), [Load(200, 1)], here)
+    compared(plans(DESIGN, profile="honest"), (200, 1), here=here)
     assert seen == [(CANARY, CANARY_PROFILE, None, "canary"), (DESIGN, "honest", 0.02, DESIGN)]
 
 
 def test_the_canarys_design_over_other_channels_is_a_run_like_any(runs, here):
     """It was asked for, so it is shown; the canary comes first all the same, in a folder of its own."""
     seen = runs().seen
-    document = compare(None, plans(CANARY, DESIGN, profile="honest"), [Load(200, 1)], here)
+    document = compared(plans(CANARY, DESIGN, profile="honest"), (200, 1), here=here)
     assert [row[:3] for row in seen] == [
         (CANARY, CANARY_PROFILE, None),
         (CANARY, "honest", 0.02),
@@ -446,7 +456,7 @@ def test_the_canarys_design_over_other_channels_is_a_run_like_any(runs, here):
 def test_a_canary_that_was_asked_for_runs_once(runs, here):
     """First, wherever it stood in the list, under its own name."""
     seen = runs().seen
-    document = compare(None, plans(DESIGN, CANARY), [Load(200, 1)], here)
+    document = compared(plans(DESIGN, CANARY), (200, 1), here=here)
     assert [(row[0], row[3]) for row in seen] == [(CANARY, CANARY), (DESIGN, DESIGN)]
     assert [run["canary"] for run in document["runs"]] == [True, False]
     assert comparison_exit(document) is Exit.PASS
@@ -455,7 +465,7 @@ def test_a_canary_that_was_asked_for_runs_once(runs, here):
 def test_a_comparison_of_paydays_says_what_its_canaries_did(runs, here):
     """One row a load, with how many were paid twice; what is returned is what is on disk."""
     runs()
-    document = compare(None, plans(DESIGN), [Load(200, 1), Load(300, 2)], here)
+    document = compared(plans(DESIGN), (200, 1), (300, 2), here=here)
     assert json.loads((here / "compare.json").read_text()) == document
     canary = document["canary"]
     assert (canary["strategy"], canary["paid_twice"], canary["duplicate"]) == (CANARY, True, 0.02)
@@ -468,7 +478,7 @@ def test_a_comparison_of_paydays_says_what_its_canaries_did(runs, here):
 def test_a_canary_that_paid_nobody_twice_is_told(runs, here):
     """One load without a lie is enough for the whole page to say so."""
     runs(duplicate=0.0)
-    assert compare(None, plans(DESIGN), [Load(200, 1)], here)["canary"]["paid_twice"] is False
+    assert compared(plans(DESIGN), (200, 1), here=here)["canary"]["paid_twice"] is False
 
 
 @pytest.mark.parametrize(
@@ -486,7 +496,7 @@ def test_a_comparison_that_was_cut_off_at_once_still_names_its_canary(asked, nam
         raise KeyboardInterrupt
 
     monkeypatch.setattr(comparison, "run", cut)
-    document = compare(None, asked, [Load(200, 1)], here)
+    document = compared(asked, (200, 1), here=here)
     assert (document["canary"]["strategy"], document["canary"][broken]) == (name, False)
     assert document["interrupted"]
     assert comparison_exit(document) is Exit.INCONCLUSIVE

@@ -1,6 +1,7 @@
 """Histories and ledgers as Parquet: what is written is read back, and damage is the user's to hear of."""
 
 import tempfile
+import tracemalloc
 from pathlib import Path
 
 import duckdb
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from oversold.errors import UsageError
 from oversold.evidence import HISTORY, NEVER, Claims, HoldEnd, Ledger, Outcome, RefusedBy, StatusLog
-from oversold.report import parquet
+from oversold.report import columns, parquet
 
 DAY_NS = 86_400 * 10**9
 TIMES = st.one_of(st.just(NEVER), st.integers(-DAY_NS, 30 * DAY_NS))
@@ -36,7 +37,7 @@ def ints(values):
     return np.array(values, np.int64)
 
 
-def column(rows, index):
+def nth(rows, index):
     """Return one column of a list of tuples."""
     return [row[index] for row in rows]
 
@@ -75,9 +76,9 @@ WHEN = st.integers(-DAY_NS, 30 * DAY_NS)
 def test_what_is_written_is_read_back(rows, orders, refused, changes, claimed):
     """Every column, in order, to the nanosecond; empty tables too, and times that never were."""
     history = history_of(rows)
-    ledger = Ledger(*(ints(column(orders, index)) for index in range(3)), ints(refused))
-    log = StatusLog(ints(column(changes, 0)), np.array(column(changes, 1), np.bool_))
-    claims = Claims(ints(column(claimed, 0)), ints(column(claimed, 1)), np.array(column(claimed, 2), np.bool_))
+    ledger = Ledger(*(ints(nth(orders, index)) for index in range(3)), ints(refused))
+    log = StatusLog(ints(nth(changes, 0)), np.array(nth(changes, 1), np.bool_))
+    claims = Claims(ints(nth(claimed, 0)), ints(nth(claimed, 1)), np.array(nth(claimed, 2), np.bool_))
     with tempfile.TemporaryDirectory() as folder:
         parquet.write(Path(folder), history, ledger, log, claims)
         history_again, ledger_again, log_again, claims_again = parquet.read(Path(folder))
@@ -144,6 +145,52 @@ def test_a_file_that_is_cut_short_is_refused(folder):
     path.write_bytes(path.read_bytes()[:-10])
     with pytest.raises(UsageError, match="damaged"):
         parquet.read(folder)
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "complaint"),
+    [
+        ("outcome", "'perhaps'", "it says perhaps, which is none of unknown, ok, sold_out, busy, error"),
+        ("hold", "NULL", "it says nothing, which is none of none, live"),
+        ("bid", "-1", "out of range"),
+        ("worker", "256", "out of range"),
+        ("amount_fen", "NULL", "a value of amount_fen is missing"),
+        ("t_done_s", "'infinity'::DOUBLE", "damaged"),
+    ],
+)
+def test_a_history_that_says_what_none_can_is_refused(column, value, complaint, folder):
+    """An unknown word, a number that no history has room for, a gap: one line with the file, not a wrong run."""
+    path = folder / "history.parquet"
+    with duckdb.connect() as connection:
+        query = f"CREATE TABLE taps AS SELECT * REPLACE ({value} AS {column}) FROM read_parquet(?)"
+        connection.execute(query, [str(path)])
+        connection.execute(f"COPY taps TO '{path}' (FORMAT parquet)")
+    with pytest.raises(UsageError, match=f"history.parquet is damaged: .*{complaint}|{complaint}") as caught:
+        parquet.read(folder)
+    assert "\n" not in str(caught.value)
+
+
+def peak_bytes(act):
+    """Return the most memory that numpy and Python held beyond what there was before `act`."""
+    tracemalloc.start()
+    try:
+        act()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_large_history_is_never_in_memory_several_times(tmp_path):
+    """Writing takes one copy of it at most, reading one besides the result: no Python object a row."""
+    rows = 100_000
+    history = np.zeros(rows, HISTORY)
+    history["bid"], history["outcome"] = np.arange(rows), np.arange(rows) % len(Outcome)
+    _, *others = empty()
+    assert peak_bytes(lambda: parquet.write(tmp_path, history, *others)) < 1.5 * history.nbytes
+    assert peak_bytes(lambda: parquet.read(tmp_path)) < 1.5 * history.nbytes
+    assert np.array_equal(parquet.read(tmp_path)[0], history)
+    at_once = peak_bytes(lambda: columns.load(tmp_path / "history.parquet", parquet.COLUMNS["history"]))
+    assert at_once > 2 * history.nbytes  # so a reader of the whole table would be found
 
 
 def test_a_table_of_something_else_is_refused(folder):

@@ -335,4 +335,4 @@ def test_an_assignment_survives_the_way_to_another_process(users, seed, rtt_s, p
     text = assignment.to_json()
     assert Assignment.from_json(text) == assignment
     assert json.loads(text)["run_id"] == "t1-1"
-    assert tranche_of(assignment) == Tranche("t1-1", given_plan.capacity_fen)
+    assert tranche_of(assignment) == Tranche("t1-1", given_plan.capacity_fen, given_plan.min_bid_fen)

@@ -49,7 +49,7 @@ def file(tmp_path):
 def test_every_built_in_can_be_loaded(name):
     """Its module and its class exist, and it is a strategy by the same check as anybody's."""
     kind = load(name)
-    assert kind.stores <= {"redis", "memcached", "sql"}
+    assert kind.stores <= {"redis", "memcached", "sql", "rabbitmq", "redlock"}
     assert kind.stores
 
 

@@ -130,6 +130,20 @@ def test_an_oversold_run_says_so_everywhere():
     assert any("500" in reason or "5 yuan" in reason for reason in document["reasons"])
 
 
+def test_a_summary_says_how_fair_the_run_was():
+    """Who came together has no order; a bidder who was served before an earlier one is an inversion."""
+    seen = some_run()
+    level = {"inversions": None, "gini": 0.0, "cohorts": pytest.approx([2 / 3] * 10)}
+    assert summarised(seen)["fairness"] == level
+    seen.history["t_intended"][:] = 10, 20, 15
+    early = {
+        "inversions": 0.5,
+        "gini": pytest.approx(0.32),
+        "cohorts": pytest.approx([1] * 3 + [1 / 3, 0, 0, 1 / 3, 1, 1, 1]),
+    }
+    assert summarised(seen)["fairness"] == early
+
+
 def test_a_summary_is_plain_json():
     """No numpy number, no NaN, no infinity: any reader of JSON can read it, and gets the same."""
     document = summarised()

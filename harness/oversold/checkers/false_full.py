@@ -45,24 +45,24 @@ def false_full(evidence: Evidence) -> Finding:
     live = live_holds(evidence)
 
     # The first moment of all is dropped: the tranche starts open.
-    moments = np.unique(np.concatenate([full.t, sold.t, live.t]))[1:]
+    moments = np.sort(np.concatenate([full.t, sold.t, live.t]))
+    moments = moments[1:][moments[1:] != moments[:-1]]
     end = _last_departure(evidence)
     length = np.diff(np.minimum(moments, end), append=end)
     false = (full.at(moments) == 1) & (capacity - sold.at(moments) >= smallest)
     lost = false & (live.at(moments) == 0)
     seconds, lost_s = int(length[false].sum()) / 1e9, int(length[lost].sum()) / 1e9
 
-    by_flag = evidence.history["refused_by"] == RefusedBy.STATUS
-    taps = evidence.history[turned_away(evidence) & by_flag]
-    left = capacity - sold.at(taps["t_admitted"])
-    misled = (full.at(taps["t_admitted"]) == 1) & (left >= np.maximum(smallest, taps["amount_fen"]))
-    for_nothing = misled & (live.at(taps["t_admitted"]) == 0)
-    lost_rejected_fen = int(taps["amount_fen"][for_nothing].sum())
+    by_flag = turned_away(evidence) & (evidence.history["refused_by"] == RefusedBy.STATUS)
+    asked, amount = evidence.history["t_admitted"][by_flag], evidence.history["amount_fen"][by_flag]
+    misled = (full.at(asked) == 1) & (capacity - sold.at(asked) >= np.maximum(smallest, amount))
+    for_nothing = misled & (live.at(asked) == 0)
+    lost_rejected_fen = int(amount[for_nothing].sum())
     values = {
         "seconds": seconds,
         "recoverable_s": int(length[false & ~lost].sum()) / 1e9,
         "lost_s": lost_s,
-        "rejected_fen": int(taps["amount_fen"][misled].sum()),
+        "rejected_fen": int(amount[misled].sum()),
         "lost_rejected_fen": lost_rejected_fen,
     }
     detail = _detail(seconds, lost_s, lost_rejected_fen)

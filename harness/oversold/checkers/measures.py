@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from oversold.checkers.taps import happened, told_ok
+from oversold.checkers.taps import distinct, first_taps, happened, told_ok
 from oversold.evidence import Flags, HoldEnd, Ledger, Outcome
 
 History = npt.NDArray[np.void]
@@ -16,9 +16,9 @@ def outcomes(history: History) -> dict[str, int]:
 
     A bidder who never left (no final tap) is counted as unknown. Bids that never tapped are in no row.
     """
-    final = history[history["final"] == 1]
-    told = np.bincount(final["outcome"], minlength=len(Outcome))
-    still_there = len(np.unique(history["bid"])) - len(np.unique(final["bid"]))
+    final = history["final"] == 1
+    told = np.bincount(history["outcome"][final], minlength=len(Outcome))
+    still_there = distinct(history["bid"]) - distinct(history["bid"][final])
     return {
         "ok": int(told[Outcome.OK]),
         "sold_out": int(told[Outcome.SOLD_OUT]),
@@ -42,9 +42,9 @@ def arrival_span_s(history: History) -> float:
 
 def peak_in_flight(history: History) -> int:
     """Return the most taps that were with a lane at one time; a tap that was never done stays to the end."""
-    starts = np.sort(history["t_admitted"][happened(history["t_admitted"])])
-    done = happened(history["t_admitted"]) & happened(history["t_done"])
-    ends = np.sort(history["t_done"][done])
+    taken = happened(history["t_admitted"])
+    starts = np.sort(history["t_admitted"][taken])
+    ends = np.sort(history["t_done"][taken & happened(history["t_done"])])
     begun = np.searchsorted(starts, starts, side="right")
     return int((begun - np.searchsorted(ends, starts, side="right")).max(initial=0))
 
@@ -65,23 +65,23 @@ def overlap(history: History) -> float:
     A call lasts from `t_sent` to `t_reserved`, both included. Where the history has one worker alone, a
     call of the same worker is met as well: it then shows only what the lanes of one process reach.
     """
-    calls = history[happened(history["t_sent"]) & happened(history["t_reserved"])]
-    if not len(calls):
+    calls = happened(history["t_sent"]) & happened(history["t_reserved"])
+    starts, ends, by = history["t_sent"][calls], history["t_reserved"][calls], history["worker"][calls]
+    if not len(starts):
         return 0.0
-    starts, ends = calls["t_sent"], calls["t_reserved"]
-    met = _calls_met(starts, ends, np.ones(len(calls), bool))
-    if len(np.unique(history["worker"])) == 1:
+    met = _calls_met(starts, ends, np.ones(len(starts), bool))
+    if np.ptp(history["worker"]) == 0:
         met -= 1  # itself
     else:
-        for worker in np.unique(calls["worker"]):
-            own = np.asarray(calls["worker"] == worker)
+        for worker in np.flatnonzero(np.bincount(by)):
+            own = np.asarray(by == worker)
             met[own] -= _calls_met(starts[own], ends[own], np.ones(int(own.sum()), bool))
     return float((met > 0).mean())
 
 
 def attempts_per_bid(history: History) -> float:
     """Return how often a bidder tapped on average; 0.0 without taps."""
-    return len(history) / len(np.unique(history["bid"])) if len(history) else 0.0
+    return len(history) / distinct(history["bid"]) if len(history) else 0.0
 
 
 def goodput_per_s(history: History) -> float:
@@ -108,14 +108,14 @@ def latency_ms(history: History) -> dict[str, dict[str, float]]:
     meant to tap, so waiting for a lane and tapping again count: a slow system cannot hide behind bidders
     that it kept from arriving. Zeros when nothing completed.
     """
-    in_order = history[np.lexsort((history["attempt"], history["bid"]))]
-    bids, first = np.unique(in_order["bid"], return_index=True)
-    finals = history[(history["final"] == 1) & happened(history["t_done"])]
-    meant = in_order["t_intended"][first][np.searchsorted(bids, finals["bid"])]
-    admitted = finals["t_admitted"]
+    first = first_taps(history)
+    finals = (history["final"] == 1) & happened(history["t_done"])
+    by_bid = np.searchsorted(history["bid"][first], history["bid"][finals])
+    meant = history["t_intended"][first][by_bid]
+    admitted, done = history["t_admitted"][finals], history["t_done"][finals]
     return {
-        "service": _percentiles((finals["t_done"] - admitted)[happened(admitted)]),
-        "response": _percentiles((finals["t_done"] - meant)[happened(meant)]),
+        "service": _percentiles((done - admitted)[happened(admitted)]),
+        "response": _percentiles((done - meant)[happened(meant)]),
     }
 
 
@@ -138,11 +138,12 @@ def lane_busy(history: History, lanes_total: int) -> float:
 
     A tap that was never done keeps its lane to the end. 0.0 when nothing completed.
     """
-    taken = history[happened(history["t_admitted"])]
-    done = taken["t_done"][happened(taken["t_done"])]
-    if not len(done) or lanes_total < 1:
+    taken = happened(history["t_admitted"])
+    admitted, done = history["t_admitted"][taken], history["t_done"][taken]
+    finished = happened(done)
+    if not finished.any() or lanes_total < 1:
         return 0.0
-    start, end = int(taken["t_admitted"].min()), int(done.max())
-    until = np.where(happened(taken["t_done"]), taken["t_done"], end)
-    busy_ns = int(np.maximum(until - taken["t_admitted"], 0).sum())
+    start, end = int(admitted.min()), int(done[finished].max())
+    until = np.where(finished, done, end)
+    busy_ns = int(np.maximum(until - admitted, 0).sum())
     return busy_ns / (lanes_total * (end - start)) if end > start else 0.0

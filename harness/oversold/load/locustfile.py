@@ -41,6 +41,7 @@ OPTIONS: Mapping[Kind, Options] = {
         ("strategy", "redis-lua", "lock strategy under test; see `oversold list`"),
         ("capacity", "1000000000", "size of the tranche in fen"),
         ("lanes", "64", "app-server workers in each process"),
+        ("sql", "postgres", "the strategies' SQL server: postgres or mariadb"),
     ),
     "payouts": (
         ("strategy", "row-lock+state-machine", "payout strategy under test; see `oversold list`"),

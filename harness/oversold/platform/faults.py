@@ -7,13 +7,18 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Literal
 
+import pika.exceptions
 import psycopg
+import pymysql.err
 import redis
 import sqlalchemy.exc
+from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pymemcache.exceptions import MemcacheUnexpectedCloseError
 
 FaultKind = Literal["raised", "nonsense", "hung", "store"]
 MAX_KINDS = 50
+# MariaDB: cannot connect, server has gone away, connection lost (twice), shutdown, killed, idle too long.
+LOST_MARIADB = {(2003,), (2006,), (2013,), (2055,), (1053,), (1927,), (4031,)}
 TEXT = 200
 PACKAGE = Path(__file__).parents[1]
 
@@ -56,10 +61,20 @@ def connection_lost(error: BaseException) -> bool:
     """
     if isinstance(error, sqlalchemy.exc.DBAPIError) and error.orig is not None:
         error = error.orig
+    if isinstance(error, pymysql.err.MySQLError):
+        # A deadlock or a lock that was waited for too long has a code of the server's and a definite end.
+        return isinstance(error, pymysql.err.InterfaceError) or error.args[:1] in LOST_MARIADB
     if isinstance(error, psycopg.OperationalError):
         # Deadlocks and failed serialisations have a code and a definite end; a dead connection has none.
         return error.sqlstate is None or error.sqlstate[:2] == "08" or error.sqlstate.startswith("57P")
     return isinstance(
         error,
-        redis.ConnectionError | redis.TimeoutError | MemcacheUnexpectedCloseError | ConnectionError | TimeoutError,
+        redis.ConnectionError
+        | redis.TimeoutError
+        | MemcacheUnexpectedCloseError
+        | pika.exceptions.AMQPConnectionError
+        | pika.exceptions.ChannelWrongStateError
+        | AMQPConnectorException
+        | ConnectionError
+        | TimeoutError,
     )

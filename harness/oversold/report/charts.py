@@ -11,7 +11,17 @@ from matplotlib.figure import Figure
 
 from oversold.errors import UsageError
 from oversold.evidence import Claims, Ledger, StatusLog
-from oversold.report import charts_bars, charts_percentiles, charts_time
+from oversold.report import (
+    charts_attempts,
+    charts_bars,
+    charts_fairness,
+    charts_frontier,
+    charts_heatmap,
+    charts_outcomes,
+    charts_percentiles,
+    charts_time,
+)
+from oversold.report.cells import Cell, Load
 from oversold.report.charts_course import Course, Periods
 from oversold.report.charts_paper import DPI, house_style
 
@@ -46,23 +56,71 @@ def subscription_over_time(
 
 
 @house_style()
-def subscription_over_time_all(runs: Sequence[Run]) -> Figure:
+def subscription_over_time_all(runs: Sequence[Run], every: Sequence[Mapping[str, Any]] = ()) -> Figure:
     """Draw up to twelve runs as `subscription_over_time` does one, side by side on shared axes.
 
-    A run is a tuple (summary, ledger, status_log, claims, t_end_ns). Of more runs the first twelve are drawn,
-    and the subtitle says so. Raises UsageError if there is none.
+    A run is a tuple (summary, ledger, status_log, claims, t_end_ns). Of more runs the worst one of each strategy
+    is drawn, the canary first. `every` are the summaries of all the runs that `runs` were chosen from with
+    `cells.worth_showing`, so that title and subtitle speak of them too. Raises UsageError if there is no run.
     """
-    return charts_time.draw_all([Course(*run) for run in runs])
+    return charts_time.draw_all([Course(*run) for run in runs], every)
 
 
 @house_style()
 def response_percentiles(series: Sequence[tuple[str, npt.NDArray[np.float64]]]) -> Figure:
-    """Draw response times (ms, from the intended start) by percentile, one line a strategy.
+    """Draw response times (ms, from the intended start) by percentile, one line a name.
 
-    A line ends at the last percentile that its number of responses supports. Raises UsageError if there is
-    no response at all.
+    The responses of series with the same name count together. Of more than 24 lines only the fastest, the slowest
+    and the canary are named; the note below says which are grey. A line ends at the last percentile that its
+    number of responses supports. Raises UsageError if there is no response at all.
     """
     return charts_percentiles.draw(series)
+
+
+@house_style()
+def heatmap(cells: Sequence[Cell]) -> Figure:
+    """Draw strategy by load: the worst share undersold to the left of each square, the worst oversold right.
+
+    Raises UsageError if there is no cell.
+    """
+    return charts_heatmap.draw(cells)
+
+
+@house_style()
+def frontier(cells: Sequence[Cell], load: Load | None = None) -> Figure:
+    """Draw goodput (bids told ok a second) against the p99 response (ms) at one load, by default the largest.
+
+    The line joins the designs that passed and that none of the others beats at both. Raises UsageError if no
+    cell of that load has both numbers.
+    """
+    return charts_frontier.draw(cells, load)
+
+
+@house_style()
+def outcome_stacks(cells: Sequence[Cell], load: Load | None = None) -> Figure:
+    """Draw what the bidders of each strategy were told last, as bars of 100 %, at one load (default: the largest).
+
+    Raises UsageError if no bidder of that load was told anything.
+    """
+    return charts_outcomes.draw(cells, load)
+
+
+@house_style()
+def fairness(cells: Sequence[Cell], load: Load | None = None) -> Figure:
+    """Draw the chance to be served by tenth of arrival, a strip a strategy, at one load (default: the largest).
+
+    Raises UsageError if no run of that load has `fairness` in its summary.
+    """
+    return charts_fairness.draw(cells, load)
+
+
+@house_style()
+def attempts(cells: Sequence[Cell]) -> Figure:
+    """Draw taps per bid against users, one line a strategy; bars if there is one number of users only.
+
+    Raises UsageError if no run says how often its bidders tapped.
+    """
+    return charts_attempts.draw(cells)
 
 
 def save(figure: Figure, stem: Path) -> tuple[Path, Path]:

@@ -1,15 +1,17 @@
 """Over- and undersubscription by strategy: bars to the right and to the left of sold exactly."""
 
-import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.figure import Figure
 
 from oversold.errors import UsageError
 from oversold.model import yuan
+from oversold.report.cells import Cell, Spread, badness, gather, ranked, shown_sale, worst_verdict
 from oversold.report.charts_paper import (
     BLUE,
+    INK,
     SMALL_PT,
     TEXT_PT,
     VERMILLION,
@@ -24,32 +26,94 @@ from oversold.report.scales import LEAST_REACH, RateScale, labelled
 from oversold.report.tables import Sale, broken_checks, percent
 
 _NAME_MAX = 3.0
+_SINGLE = 16  # of more runs than these each strategy gets one row
+_STYLES: dict[int, dict[str, str]] = {-1: {"color": BLUE, "hatch": "////"}, 1: {"color": VERMILLION, "hatch": ""}}
 _SIDE_MIN = 1.2  # inches that each side needs for its heading
 
 
+@dataclass(frozen=True)
+class _Row:
+    """What one row shows: how far its runs oversold and undersold, and what is written beside either bar."""
+
+    name: str
+    users: str
+    seed: str
+    verdict: str
+    over: Spread
+    under: Spread
+    over_label: str
+    under_label: str = ""
+    known: bool = True
+
+    @property
+    def broken(self) -> bool:
+        return self.over.high > 0 or self.under.high > 0
+
+
 def draw(summaries: Sequence[Mapping[str, Any]]) -> Figure:
-    """Draw one row a run; UsageError if no bid run is among the summaries."""
+    """Draw one row a run, or of many runs one a strategy; UsageError if no bid run is among the summaries."""
     runs = [run for run in summaries if "tranche" in run]
     if not runs:
         raise UsageError("no over- or undersubscription to draw: give at least one run of a bid scenario")
-    sales = [Sale.read(run) for run in runs]
-    figure, top = with_heading(WIDTH, height(len(runs)), headline(sales), conditions(runs))
-    sheet = Sheet.lay(figure, top, len(runs))
-    left = sheet.write_columns(_columns(figure, runs, sales), title_pt=TEXT_PT)
-    right = sheet.write_verdicts([sale.verdict for sale in sales])
-    labels = [_label(sale, run) for sale, run in zip(sales, runs, strict=True)]
-    _draw_bars(sheet, sales, labels, left + 0.3, right - 0.25)
+    said = conditions(runs)
+    if len(runs) <= _SINGLE:
+        rows = [_row(run) for run in runs]
+    else:
+        cells = gather(runs)
+        rows = [_worst_row([cell for cell in cells if cell.strategy == name]) for name in ranked(cells)]
+        said += "  ·  worst run and range" if len(rows) < len(runs) else ""
+    figure, top = with_heading(WIDTH, height(len(rows)), headline([shown_sale(run) for run in runs]), said)
+    sheet = Sheet.lay(figure, top, len(rows))
+    left = sheet.write_columns(_columns(figure, rows), title_pt=TEXT_PT)
+    right = sheet.write_verdicts([row.verdict for row in rows])
+    _draw_bars(sheet, rows, left + 0.3, right - 0.25)
     return figure
 
 
-def _columns(figure: Figure, runs: Sequence[Mapping[str, Any]], sales: Sequence[Sale]) -> list[Column]:
+def _row(run: Mapping[str, Any]) -> _Row:
+    """Return the row of a single run."""
+    sale = shown_sale(run)
+    over, under = Spread.of([0.0 if sale.under else sale.over]), Spread.of([sale.under])
+    users, seed = f"{int(run.get('load', {}).get('users') or 0):,}", str(run.get("seed", ""))
+    label, known = _label(sale, run), sale.confirmed_fen is not None
+    if sale.under:
+        return _Row(sale.name, users, seed, sale.verdict, over, under, "", label)
+    return _Row(sale.name, users, seed, sale.verdict, over, under, label, known=known)
+
+
+def _worst_row(cells: Sequence[Cell]) -> _Row:
+    """Return the row of all runs of a strategy: its worst rates, and the load that each was seen with."""
+    runs = [run for cell in cells for run in cell.runs]
+    known = any(cell.over.count for cell in cells)
+    sides, labels = [], []
+    for side in ("over", "under"):
+        sales = [(getattr(shown_sale(run), side), cell, run) for cell in cells for run in cell.runs]
+        rates = [rate for rate, _, run in sales if shown_sale(run).confirmed_fen is not None]
+        sides.append(Spread.of(rates or [0.0]))
+        rate, cell, run = max(sales, key=lambda each: each[0])
+        off = _told_apart(cell, cells) or yuan(shown_sale(run).off_fen)
+        labels.append(f"{percent(rate)}  ·  {off}" if rate else "")
+    verdict = worst_verdict([cell.verdict for cell in cells])
+    if not any(labels):
+        worst = max(runs, key=lambda run: (*badness(run), shown_sale(run).off_fen))
+        labels[0] = _label(shown_sale(worst), worst)
+    return _Row(cells[0].label, "", "", verdict, sides[0], sides[1], labels[0], labels[1], known)
+
+
+def _told_apart(cell: Cell, cells: Sequence[Cell]) -> str:
+    """Say in few words which of several loads a cell is of: its users if they differ, else its settings."""
+    if len({other.load.users for other in cells}) > 1:
+        return f"{cell.load.users:,} users"
+    return ", ".join(f"{name} {value}" for name, value in cell.load.settings) if len(cells) > 1 else ""
+
+
+def _columns(figure: Figure, rows: Sequence[_Row]) -> list[Column]:
     """Return the names, and what else tells the rows apart."""
-    users = [f"{int(run['load']['users']):,}" for run in runs]
-    seeds = [str(run.get("seed", "")) for run in runs]
-    columns = [Column("strategy", [fitted(figure, sale.name, TEXT_PT, _NAME_MAX) for sale in sales])]
+    users, seeds = [row.users for row in rows], [row.seed for row in rows]
+    columns = [Column("strategy", [fitted(figure, row.name, TEXT_PT, _NAME_MAX) for row in rows])]
     if len(set(users)) > 1:
         columns.append(Column("users", users, "right"))
-    if len(set(seeds)) > 1 and len({(s.strategy, u) for s, u in zip(sales, users, strict=True)}) < len(sales):
+    if len(set(seeds)) > 1 and len({(row.name, row.users) for row in rows}) < len(rows):
         columns.append(Column("seed", seeds, "right"))
     return columns
 
@@ -69,19 +133,27 @@ def _label(sale: Sale, run: Mapping[str, Any]) -> str:
     return f"{sold}; fails {listed(failed)}" if failed and sale.verdict == "fail" else sold
 
 
-def _draw_bars(sheet: Sheet, sales: Sequence[Sale], labels: Sequence[str], left: float, right: float) -> None:
+def _draw_bars(sheet: Sheet, rows: Sequence[_Row], left: float, right: float) -> None:
     """Draw bars, their labels and the scale between two places along x."""
-    scale = RateScale.fit([rate for sale in sales for rate in (sale.over, sale.under)])
-    labels, widths = sheet.fit_labels(labels, (right - left) * 0.55)
-    under, over = (max(getattr(sale, side) for sale in sales) for side in ("under", "over"))
-    ticks = [scale.ticks(max(most, LEAST_REACH)) if most else [] for most in (under, over)]
+    scale = RateScale.fit([rate for row in rows for rate in (row.over.high, row.under.high)])
+    both = any(row.under_label for row in rows) and any(row.over_label for row in rows)
+    # Labels on both sides must leave one another and the bars between them some room.
+    room = (right - left) * (0.36 if both else 0.55)
+    over_labels, over_widths = sheet.fit_labels([row.over_label for row in rows], room)
+    under_labels, under_widths = sheet.fit_labels([row.under_label for row in rows], room)
+    unders, overs = [row.under.high for row in rows], [row.over.high for row in rows]
+    ticks = [scale.ticks(max(most, LEAST_REACH)) if most else [] for most in (max(unders), max(overs))]
+    beside = (
+        list(zip(unders, under_labels, under_widths, strict=True)),
+        list(zip(overs, over_labels, over_widths, strict=True)),
+    )
 
     def sides(inches: float) -> tuple[float, float]:
         """Return how far the left and the right side reach when a step takes so many inches."""
         reach = [max(_SIDE_MIN, inches * scale.steps(marks[-1]) + 0.25 if marks else 0) for marks in ticks]
-        for sale, width in zip(sales, widths, strict=True):
-            side, rate = (0, sale.under) if sale.under else (1, sale.over)
-            reach[side] = max(reach[side], scale.length(rate, inches) + width)
+        for side, bars in enumerate(beside):
+            bar_ends = [scale.length(rate, inches) + width for rate, label, width in bars if label]
+            reach[side] = max([reach[side], *bar_ends])
         return reach[0], reach[1]
 
     # A step takes as many inches as the bars with their labels leave it.
@@ -89,15 +161,19 @@ def _draw_bars(sheet: Sheet, sales: Sequence[Sale], labels: Sequence[str], left:
     inches = largest_below(lambda k: sum(sides(k)) <= right - left, 0, widest)
     zero = left + sides(inches)[0]
     _draw_scale(sheet, scale, inches, zero, ticks)
-    for row, (sale, label) in enumerate(zip(sales, labels, strict=True)):
-        sign, rate, color, hatch = (-1, sale.under, BLUE, "////") if sale.under else (1, sale.over, VERMILLION, "")
-        end = zero + sign * scale.length(rate, inches)
-        if rate:
-            cuts = [zero + sign * inches * scale.steps(mark) for mark in scale.cuts(rate, ticks[sign > 0])]
-            sheet.draw_bar(row, zero, end, cuts, color=color, hatch=hatch)
-        elif sale.confirmed_fen is not None:
-            sheet.draw_dot(row, zero)
-        sheet.write_label(row, end, label, faint=not rate, to="left" if sign < 0 else "right")
+    for i, row in enumerate(rows):
+        for sign, spread, label in ((-1, row.under, under_labels[i]), (1, row.over, over_labels[i])):
+            end = zero + sign * scale.length(spread.high, inches)
+            if spread.high:
+                cuts = [zero + sign * inches * scale.steps(m) for m in scale.cuts(spread.high, ticks[sign > 0])]
+                sheet.draw_bar(i, zero, end, cuts, **_STYLES[sign])
+            if 0 < spread.high > spread.low:
+                whisker = [zero + sign * inches * scale.steps(rate) for rate in (spread.low, spread.high)]
+                sheet.axes.plot(whisker, [i, i], color=INK, lw=1.4, zorder=3, solid_capstyle="butt")
+            if label:
+                sheet.write_label(i, end, label, faint=not spread.high, to="left" if sign < 0 else "right")
+        if not row.broken and row.known:
+            sheet.draw_dot(i, zero)
 
 
 def _draw_scale(
@@ -114,8 +190,7 @@ def _draw_scale(
     for sign, marks in zip((-1, 1), ticks, strict=True):
         for i, rate in enumerate(marks):
             every = labelled(widths, inches * (1 if scale.least else marks[0]))
-            rank = round(math.log10(rate)) if scale.least else i + 1
-            text = "" if rank % every else texts[rate]
+            text = "" if (i + 1) % every else texts[rate]
             sheet.draw_mark(zero + sign * inches * scale.steps(rate), text)
     ends = [sign * inches * scale.steps(marks[-1]) for sign, marks in zip((-1, 1), ticks, strict=True) if marks]
     scaled = "each block is ten times the one before it" if scale.least else "to scale"

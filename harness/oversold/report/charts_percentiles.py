@@ -1,6 +1,5 @@
 """Response times by percentile, on an axis that stretches the tail."""
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,26 +10,20 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from oversold.errors import UsageError
+from oversold.report.charts_lines import GREY, End, Note, line_style, write_ends
 from oversold.report.charts_paper import (
-    BLACK,
-    BLUE,
-    GREEN,
     MARGIN,
-    ORANGE,
-    PURPLE,
-    SKY,
     SMALL_PT,
     TEXT_PT,
-    VERMILLION,
     draw_grid,
     fitted,
     place_axes,
-    spread,
     text_height,
     text_width,
     with_heading,
 )
 from oversold.report.phrases import between
+from oversold.report.scales import round_marks
 from oversold.report.tables import CANARY, duration, named
 
 _WIDTH = 11.0
@@ -39,10 +32,8 @@ _SLOWER = 10  # a percentile counts when so many responses are slower than it
 _LABELLED = (0.5, 0.9, 0.99, 0.999, 0.9999, 0.99999)
 _FLOOR_MS = 1e-3  # what a clock cannot tell from zero, on an axis that has no zero
 
-# 7 colours, 4 dashes and 5 markers repeat together only after 140 lines.
-_COLORS = (BLUE, VERMILLION, GREEN, PURPLE, BLACK, ORANGE, SKY)
-_DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)), (0, (6, 2, 1.5, 2)))
-_MARKERS = ("o", "s", "^", "D", "v")
+_ALL_NAMED = 24  # so many lines can be told apart; of more only the outermost and the canary are
+_FASTEST, _SLOWEST = 4, 3
 
 
 @dataclass(frozen=True)
@@ -63,18 +54,19 @@ class _Line:
 
 
 def draw(series: Sequence[tuple[str, npt.NDArray[np.float64]]]) -> Figure:
-    """Draw one line a strategy, labelled at its end; UsageError if there is no response at all."""
-    finite = [(name, np.asarray(ms, np.float64)[np.isfinite(ms)]) for name, ms in series]
-    lines = [
-        _Line(named(name, canary=name == CANARY), np.maximum(np.sort(ms), _FLOOR_MS))
-        for name, ms in finite
-        if len(ms)
-    ]
-    if not lines:
+    """Draw one line a name, labelled at its end; UsageError if there is no response at all."""
+    pooled: dict[str, list[npt.NDArray[np.float64]]] = {}
+    for name, ms in series:
+        pooled.setdefault(name, []).append(np.asarray(ms, np.float64)[np.isfinite(ms)])
+    joined = {name: np.maximum(np.sort(np.concatenate(parts)), _FLOOR_MS) for name, parts in pooled.items()}
+    every = [_Line(named(name, canary=name == CANARY), ms) for name, ms in joined.items() if len(ms)]
+    if not every:
         raise UsageError("no response times to draw: no bidder of these runs got an answer")
+    lines, grey = _told_apart(every)
+    note = Note(f"In grey, the fastest first: {', '.join(line.name for line in grey)}." if grey else "", _WIDTH)
     axes_high = max(4.0, (text_height(TEXT_PT) + 0.03) * len(lines) + 0.2)
-    silent = [name for name, ms in finite if not len(ms)]
-    figure, top = with_heading(_WIDTH, axes_high + 0.95, _title(lines), _subtitle(lines, silent))
+    silent = [name for name, ms in joined.items() if not len(ms)]
+    figure, top = with_heading(_WIDTH, axes_high + 0.95 + note.high, _title(every), _subtitle(every, silent))
     labels = [
         f"{fitted(figure, line.name, TEXT_PT, _NAME_MAX)}  {duration(float(line.at(line.last())))}"
         for line in lines
@@ -82,11 +74,41 @@ def draw(series: Sequence[tuple[str, npt.NDArray[np.float64]]]) -> Figure:
     room = max(text_width(figure, label, TEXT_PT) for label in labels) + 0.75
     left = MARGIN + 0.5
     axes = place_axes(figure, left, top - 0.1 - axes_high, _WIDTH - left - MARGIN - room, axes_high)
-    _prepare(axes, lines)
+    _prepare(axes, every)
+    for line in grey:
+        x = np.linspace(0, float(_place(line.last())), 400)
+        axes.plot(x, line.at(1 - 10.0**-x), color=GREY, lw=0.8, zorder=1.8)
     for i, line in enumerate(lines):
         _draw_line(axes, line, i)
-    _label_ends(figure, axes, lines, labels)
+    styles = [line_style(i) for i in range(len(lines))]
+    ends = [
+        End(float(_place(line.last())), float(line.at(line.last())), label, color, marker)
+        for line, label, (color, _, marker) in zip(lines, labels, styles, strict=True)
+    ]
+    write_ends(figure, axes, ends)
+    note.write(figure)
     return figure
+
+
+def _told_apart(lines: Sequence[_Line]) -> tuple[list[_Line], list[_Line]]:
+    """Return the lines to name and those to leave in grey; all are named while they can be told apart."""
+    if len(lines) <= _ALL_NAMED:
+        return list(lines), []
+    fraction = _shared(lines)
+    fastest_first = sorted(lines, key=lambda line: float(line.at(fraction)))
+    canary = named(CANARY, canary=True)
+    named_ones = [
+        line
+        for rank, line in enumerate(fastest_first)
+        if rank < _FASTEST or rank >= len(lines) - _SLOWEST or line.name == canary
+    ]
+    return named_ones, [line for line in fastest_first if line not in named_ones]
+
+
+def _shared(lines: Sequence[_Line]) -> float:
+    """Return the highest percentile (a fraction), up to p99, that all lines share."""
+    shared = min(line.last() for line in lines)
+    return max((q for q in (0.5, 0.9, 0.99) if q <= shared + 1e-12), default=0.5)
 
 
 def _place(fraction: npt.NDArray[np.float64] | float) -> npt.NDArray[np.float64]:
@@ -94,12 +116,8 @@ def _place(fraction: npt.NDArray[np.float64] | float) -> npt.NDArray[np.float64]
     return -np.log10(1 - np.asarray(fraction, np.float64))
 
 
-def _style(i: int) -> tuple[str, object, str]:
-    return _COLORS[i % 7], _DASHES[i % 4], _MARKERS[i % 5]
-
-
 def _draw_line(axes: Axes, line: _Line, i: int) -> None:
-    color, dash, marker = _style(i)
+    color, dash, marker = line_style(i)
     last = line.last()
     x = np.linspace(0, float(_place(last)), 400)
     axes.plot(x, line.at(1 - 10.0**-x), color=color, ls=dash, lw=1.6)
@@ -122,7 +140,7 @@ def _prepare(axes: Axes, lines: Sequence[_Line]) -> None:
         low, high = low / 2, high * 2
     axes.set_yscale("log")
     axes.set_ylim(low / 1.15, high * 1.15)
-    axes.yaxis.set_major_locator(FixedLocator(_round_times(low, high)))
+    axes.yaxis.set_major_locator(FixedLocator(round_marks(low, high)))
     axes.yaxis.set_minor_locator(NullLocator())
     axes.yaxis.set_major_formatter(FuncFormatter(lambda ms, _: f"{ms:g} ms" if ms < 1000 else f"{ms / 1000:,g} s"))
     draw_grid(axes)
@@ -132,35 +150,9 @@ def _prepare(axes: Axes, lines: Sequence[_Line]) -> None:
     axes.set_ylabel("response since the intended start", fontsize=SMALL_PT)
 
 
-def _round_times(low: float, high: float) -> list[float]:
-    """Return ticks in ms: powers of ten, with steps between them on a short range."""
-    steps = (1,) if high / low > 1e3 else (1, 3) if high / low > 30 else (1, 2, 5)
-    powers = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
-    return [step * 10.0**power for power in powers for step in steps]
-
-
-def _label_ends(figure: Figure, axes: Axes, lines: Sequence[_Line], labels: Sequence[str]) -> None:
-    """Write the names in a column right of the axes, each joined to the end of its line."""
-    height = axes.get_position().height * figure.get_size_inches()[1]
-    low, high = (math.log10(limit) for limit in axes.get_ylim())
-    inches = [(math.log10(float(line.at(line.last()))) - low) / (high - low) * height for line in lines]
-    places = spread(inches, text_height(TEXT_PT), 0.05, height - 0.05)
-    right = axes.get_xlim()[1]
-    inch = right / (axes.get_position().width * _WIDTH)
-    for i, (line, label) in enumerate(zip(lines, labels, strict=True)):
-        color, _, marker = _style(i)
-        y = 10 ** (low + places[i] / height * (high - low))
-        end = float(line.at(line.last()))
-        x = [float(_place(line.last())), right + 0.05 * inch, right + 0.45 * inch]
-        axes.plot(x, [end, end, y], color=color, lw=0.5, alpha=0.7, clip_on=False)
-        axes.plot([x[-1]], [y], marker=marker, color=color, markersize=5, clip_on=False)
-        axes.text(right + 0.55 * inch, y, label, fontsize=TEXT_PT, va="center")
-
-
 def _title(lines: Sequence[_Line]) -> str:
     """Name the fastest and the slowest at the highest percentile, up to p99, that they share."""
-    shared = min(line.last() for line in lines)
-    fraction = max((q for q in (0.5, 0.9, 0.99) if q <= shared + 1e-12), default=0.5)
+    fraction = _shared(lines)
     word = f"p{100 * fraction:g}"
     times = sorted((float(line.at(fraction)), i) for i, line in enumerate(lines))
     (fast, first), (slow, last) = times[0], times[-1]

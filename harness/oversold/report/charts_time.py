@@ -1,7 +1,8 @@
 """How a tranche filled up: the ledger, the strategy's own claim and the FULL flag over time."""
 
 import math
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,7 +14,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 
 from oversold.errors import UsageError
 from oversold.evidence import Ints
+from oversold.report.cells import gather, loads, shown_sale, worst_verdict, worth_showing
 from oversold.report.charts_course import Course, overlaps, total_s, without
+from oversold.report.charts_lines import Note
 from oversold.report.charts_paper import (
     BLUE,
     INK,
@@ -23,6 +26,7 @@ from oversold.report.charts_paper import (
     TEXT_PT,
     VERMILLION,
     draw_grid,
+    fitted,
     place_axes,
     spread,
     text_height,
@@ -44,7 +48,7 @@ _END_LABELS = 1.5  # inches right of the axes for the labels of the lines
 def draw_one(course: Course) -> Figure:
     """Draw the course of one run on a page of its own."""
     width, axes_high = 10.0, 3.7
-    title = f"{course.sale.name}: {course.message()}"
+    title = f"{shown_sale(course.summary).name}: {course.message()}"
     figure, top = with_heading(width, axes_high + 1.05, title, conditions([course.summary]))
     ink = _Ink([course])
     _write_key(figure, top - 0.2, [course])
@@ -59,19 +63,23 @@ def draw_one(course: Course) -> Figure:
     return figure
 
 
-def draw_all(courses: Sequence[Course]) -> Figure:
-    """Draw up to `MAX_PANELS` courses as small multiples on shared axes."""
+def draw_all(courses: Sequence[Course], every: Sequence[Mapping[str, Any]] = ()) -> Figure:
+    """Draw up to `MAX_PANELS` courses as small multiples on shared axes: of more the worst of each strategy."""
     if not courses:
         raise UsageError("no course of a sale to draw: give at least one run of a bid scenario")
-    shown = courses[:MAX_PANELS]
+    shown = [courses[i] for i in worth_showing([course.summary for course in courses], MAX_PANELS)]
+    drawn = [course.summary for course in shown]
+    summaries = every or [course.summary for course in courses]
+    said = _loads(summaries, drawn)
     panels = Panels.of(len(shown), most_columns=4)
     panel_high = 1.75
-    row_high = panel_high + 0.25 + text_height(SMALL_PT, HEAD_LINES) + 0.2
-    subtitle = conditions([course.summary for course in shown])
-    if len(shown) < len(courses):
-        subtitle += f"  ·  the first {len(shown)} of {len(courses)} runs"
-    body = 0.45 + panels.rows * row_high + 0.45
-    figure, top = with_heading(WIDTH, body, headline([course.sale for course in shown]), subtitle)
+    head_lines = HEAD_LINES + any(said)
+    row_high = panel_high + 0.25 + text_height(SMALL_PT, head_lines) + 0.2
+    left_out, names = _left_out(summaries, drawn)
+    note = Note(names, WIDTH)
+    subtitle = conditions(drawn) + left_out
+    body = 0.45 + panels.rows * row_high + 0.45 + note.high
+    figure, top = with_heading(WIDTH, body, headline([shown_sale(summary) for summary in summaries]), subtitle)
     ink = _Ink(shown)
     _write_key(figure, top - 0.2, shown)
     for i, course in enumerate(shown):
@@ -81,10 +89,43 @@ def draw_all(courses: Sequence[Course]) -> Figure:
         ink.prepare(axes)
         ink.draw(axes, course)
         fate = wrapped(figure, _fate(course), SMALL_PT, panels.wide)[:HEAD_LINES]
-        head_y = y + panel_high + 0.14 + text_height(SMALL_PT, HEAD_LINES)
-        write_head(figure, x, head_y, panels.wide, course.sale.name, fate)
+        lines = [fitted(figure, load, SMALL_PT, panels.wide) for load in said[i : i + 1] if load] + fate
+        head_y = y + panel_high + 0.14 + text_height(SMALL_PT, head_lines)
+        write_head(figure, x, head_y, panels.wide, shown_sale(course.summary).name, lines)
         panels.label(axes, i, ink.time_label, ink.money_label)
+    note.write(figure)
     return figure
+
+
+def _loads(every: Sequence[Mapping[str, Any]], shown: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Return the load of each run that is shown, where those of all runs differ; else nothing to say of each."""
+    cells = gather(every)
+    if len(loads(cells)) == 1:
+        return [""] * len(shown)
+    labels = {id(run): cell.load.label for cell in cells for run in cell.runs}
+    return [labels.get(id(run), "") for run in shown]
+
+
+def _left_out(every: Sequence[Mapping[str, Any]], shown: Sequence[Mapping[str, Any]]) -> tuple[str, str]:
+    """Say at the end of the subtitle which runs are shown, and in a note which designs are not."""
+    if len(shown) == len(every):
+        return "", ""
+    names = {shown_sale(run).name for run in shown}
+    verdicts: dict[str, list[str]] = {}
+    for sale in map(shown_sale, every):
+        if sale.name not in names:
+            verdicts.setdefault(sale.name, []).append(sale.verdict)
+    if len(names) == 1 and not verdicts:
+        first = all(one is other for one, other in zip(shown, every, strict=False))
+        return f"  ·  the {'first' if first else 'worst'} {len(shown)} of {len(every)} runs", ""
+    if not verdicts:
+        return f"  ·  of each design the worst run, {len(shown)} of {len(every)} runs", ""
+    worst = Counter(worst_verdict(own) for own in verdicts.values())
+    told = ", ".join(
+        f"{worst[verdict]} {verdict}" for verdict in ("fail", "inconclusive", "pass") if worst[verdict]
+    )
+    said = f"  ·  the worst runs of {len(names)} of {len(names) + len(verdicts)} designs; not drawn: {told}"
+    return said, f"Not drawn: {', '.join(verdicts)}."
 
 
 class _Ink:

@@ -4,11 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from oversold.model import yuan
+from oversold.report.cells import Cell, Spread, loads, strategies
 from oversold.report.phrases import all_or, clauses, made_under, nothing_proven, recorded, span, worst_first
 from oversold.report.tables import Sale, percent
 
 MILLION = 1_000_000
 _NAMED = 2  # a title names so many strategies and counts the others
+_ALL_NAMED = 24  # of more strategies than these a title names none
 
 
 def headline(sales: Sequence[Sale]) -> str:
@@ -19,6 +21,11 @@ def headline(sales: Sequence[Sale]) -> str:
     if len(designs) == 1 and (over or short):
         verb, rates = ("oversold", over) if over else ("undersold", short)
         return f"{designs[0]} {verb} {_by(designs[0], rates, sales)}"
+    if len(designs) > _ALL_NAMED and (over or short):
+        counted = [(rates, verb) for rates, verb in ((over, "oversold"), (short, "undersold")) if rates]
+        said = [f"{len(rates)} {verb} by up to {percent(max(rates.values()))}" for rates, verb in counted]
+        said[0] = said[0].replace(" ", f" of {len(designs)} designs ", 1)
+        return clauses([", ".join(said)], len({sale.name for sale in sales if sale.verdict == "inconclusive"}))
     said = []
     if over:
         said.append(f"{len(over)} of {len(designs)} designs oversold: {_listed(over, sales)}")
@@ -63,6 +70,78 @@ def conditions(runs: Sequence[Mapping[str, Any]]) -> str:
         span(recorded(runs, "load", "users"), "{} users", "{:,}".format),
         span([run["tranche"]["capacity_fen"] for run in runs], "capacity {}", yuan),
     )
+
+
+def conditions_of(cells: Sequence[Cell], per_mark: str, several: int = 0) -> str:
+    """Say the conditions of all runs, and what a mark shows of several, such as `each bar the worst`.
+
+    `several` is how many runs a mark stands for at most, if they are not those of one cell.
+    """
+    said = conditions([run for cell in cells for run in cell.runs])
+    several = several or max(len(cell.runs) for cell in cells)
+    return f"{said}  ·  {per_mark} of {several} runs" if several > 1 else said
+
+
+def left_out(why: str, names: Sequence[str]) -> str:
+    """Say at the end of a subtitle which designs are not drawn, and why; nothing for none.
+
+    >>> left_out("without an answer", ["a", "b"])
+    '  ·  without an answer: a, b'
+    """
+    return f"  ·  {why}: {', '.join(names)}" if names else ""
+
+
+def matrix_headline(cells: Sequence[Cell]) -> str:
+    """Say how many designs over- or undersold under any load, and how many of them only under the larger ones."""
+    designs = strategies(cells)
+    over = {cell.strategy for cell in cells if cell.over.high > 0}
+    under = {cell.strategy for cell in cells if cell.under.high > 0}
+    other = {cell.strategy for cell in cells if cell.verdict == "fail"} - over - under
+    doubtful = {cell.strategy for cell in cells if cell.verdict == "inconclusive"} - over - under - other
+    counted = [(over, "oversold"), (under, "undersold"), (other, "failed another check")]
+    said = [f"{len(names)} {verb}" for names, verb in counted if names]
+    all_loads = loads(cells)
+    where = f"at {all_loads[0].label}" if len(all_loads) == 1 else "under some load"
+    if len(designs) == 1:
+        return f"{cells[0].label} {_alone(cells)}"
+    if not said:
+        right = len(designs) - len(doubtful)
+        if not right:
+            return nothing_proven(sum(len(cell.runs) for cell in cells))
+        where = where if len(all_loads) == 1 else "under every load"
+        said = [f"{all_or(right, len(designs))} designs sold exactly or all but dust {where}"]
+        return clauses(said, len(doubtful))
+    first = said[0].replace(" ", f" of {len(designs)} designs ", 1)
+    return clauses([f"{', '.join([first, *said[1:]])} {where}", *_late(cells)], len(doubtful))
+
+
+def _alone(cells: Sequence[Cell]) -> str:
+    """Say what became of one design under all its loads."""
+    rates = [(Spread.of([getattr(cell, side).high for cell in cells]).high, side) for side in ("over", "under")]
+    wrong = [
+        f"{side}sold by {'up to ' if len(cells) > 1 else ''}{percent(rate)}" for rate, side in rates if rate > 0
+    ]
+    if not wrong and any(cell.verdict == "fail" for cell in cells):
+        wrong = ["sold exactly or all but dust, but failed another check"]
+    if not wrong and any(cell.verdict != "pass" for cell in cells):
+        return "is not proven under every load" if len(cells) > 1 else "is not proven"
+    every = " under every load" if len(cells) > 1 else ""
+    return "; ".join([" and ".join(wrong) or f"sold exactly or all but dust{every}", *_late(cells)])
+
+
+def _late(cells: Sequence[Cell]) -> list[str]:
+    """Say how many of the designs that broke were still sound with the fewest users, if there are more users."""
+    fewest = min(cell.load.users for cell in cells)
+    broken = {cell.strategy for cell in cells if cell.verdict == "fail"}
+    early = {cell.strategy for cell in cells if cell.verdict == "fail" and cell.load.users == fewest}
+    late = len(broken - early)
+    if not late or all(cell.load.users == fewest for cell in cells):
+        return []
+    return [
+        f"{late} of them only with more than {fewest:,} users"
+        if len(broken) > 1
+        else f"only with more than {fewest:,} users"
+    ]
 
 
 def amount(fen: int, capacity_fen: int) -> str:

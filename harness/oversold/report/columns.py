@@ -27,13 +27,30 @@ def save(
     `types` gives SQL types to columns of objects: empty ones have no type that DuckDB could see.
     """
     # Quoted, since FULL is a word of SQL.
-    selected = ", ".join(
-        f'"{name}"::{types[name]} AS "{name}"' if types and name in types else f'"{name}"' for name in columns
+    save_made(
+        columns,
+        {name: f'"{name}"::{types[name]}' if types and name in types else f'"{name}"' for name in columns},
+        path,
+        notes,
     )
+
+
+def save_made(
+    columns: Mapping[str, Any],
+    made: Mapping[str, str],
+    path: Path,
+    notes: Mapping[str, str] | None = None,
+) -> None:
+    """Write a Parquet file whose columns are `made` by SQL expressions over `columns`; see `save`.
+
+    Words and seconds that SQL makes row by row need no memory for a million of them.
+    """
+    selected = ", ".join(f'{expression} AS "{name}"' for name, expression in made.items())
     options = "FORMAT parquet, COMPRESSION zstd"
     if notes:
         options += f", KV_METADATA {{{', '.join(f'{key}: {_quoted(text)}' for key, text in notes.items())}}}"
     with duckdb.connect() as connection:
+        connection.execute("SET threads = 1")  # a second one is hardly faster, but holds twice the rows in memory
         connection.register("rows", dict(columns))
         connection.execute(f"COPY (SELECT {selected} FROM rows) TO {_quoted(str(path))} ({options})")
 
@@ -46,10 +63,35 @@ def load(path: Path, expected: Collection[str]) -> Mapping[str, Any]:
     """
     with _opened(path) as (connection, plain):
         table: Mapping[str, Any] = connection.execute("SELECT * FROM read_parquet(?)", [plain]).fetchnumpy()
-    missing = set(expected) - set(table)
+    _check(path, expected, table)
+    return table
+
+
+def load_made(path: Path, made: Mapping[str, str], expected: Collection[str]) -> Iterator[tuple[str, Any]]:
+    """Yield name and values of each column that is `made` by an SQL expression over the columns of a Parquet file.
+
+    One after the other, so that a large table is never in memory as a whole.
+
+    Raises:
+        UsageError: it is missing, damaged, has not all of the `expected` columns, or a value is missing.
+    """
+    with _opened(path) as (connection, plain):
+        known = [
+            row[0] for row in connection.execute("DESCRIBE SELECT * FROM read_parquet(?)", [plain]).fetchall()
+        ]
+        _check(path, expected, known)
+        for name, expression in made.items():
+            query = f"SELECT {expression} AS made FROM read_parquet(?)"
+            values = connection.execute(query, [plain]).fetchnumpy()["made"]
+            if np.ma.is_masked(values):
+                raise UsageError(f"{path} is damaged: a value of {name} is missing")
+            yield name, np.ma.getdata(values)
+
+
+def _check(path: Path, expected: Collection[str], known: Collection[str]) -> None:
+    missing = set(expected) - set(known)
     if missing:
         raise UsageError(f"{path} is a table of something else: it has no {', '.join(sorted(missing))}")
-    return table
 
 
 def load_notes(path: Path, expected: Collection[str]) -> dict[str, str]:
@@ -114,3 +156,30 @@ def codes(words: Any, known: Sequence[str], path: Path) -> Ints:
         return np.array([index[word] for word in words], np.int64)
     except (KeyError, TypeError) as error:  # a NULL cannot even be looked up
         raise UsageError(f"{path} is damaged: it says {error}, which is none of {', '.join(known)}") from error
+
+
+def sql_seconds(name: str) -> str:
+    """Return the SQL that does to column `name` what `seconds` does to an array; NULL for `NEVER`."""
+    return f'CASE WHEN "{name}" <> {NEVER} THEN "{name}" / 1e9 END'
+
+
+def sql_nanoseconds(name: str) -> str:
+    """Return the SQL that does to column `name` what `nanoseconds` does to an array."""
+    return f'CASE WHEN isnan("{name}") OR "{name}" IS NULL THEN {NEVER} ELSE round("{name}" * 1e9)::BIGINT END'
+
+
+def sql_words(name: str, known: Sequence[str]) -> str:
+    """Return the SQL that does to column `name` what `words` does to an array."""
+    return f'{_listed(known)}["{name}" + 1]'
+
+
+def sql_codes(name: str, known: Sequence[str]) -> str:
+    """Return the SQL that does to column `name` what `codes` does to an array; it fails as that does."""
+    known_words = _quoted(f", which is none of {', '.join(known)}")
+    text = f"""'it says ' || coalesce("{name}"::VARCHAR, 'nothing') || {known_words}"""
+    place = f'list_position({_listed(known)}, "{name}")'
+    return f"CASE WHEN {place} > 0 THEN {place} - 1 ELSE error({text}) END"
+
+
+def _listed(known: Sequence[str]) -> str:
+    return f"[{', '.join(map(_quoted, known))}]"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,56 +10,37 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 
-from oversold.errors import UsageError
 from oversold.evidence import NEVER
 from oversold.model import yuan
-from oversold.report import parquet, payout_parquet, payout_tables, tables
+from oversold.report import cell_tables, cells, parquet, payout_parquet, payout_tables, sources, tables
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from oversold.report.page.entries import Card
+
 Recorded = tuple[Mapping[str, Any], Path]  # a summary and the folder that holds its Parquet files
-SCHEMAS = {"summary.json": "oversold/run/1", "compare.json": "oversold/compare/1"}
+MOST_PANELS = 12  # runs that are read from their files and drawn one by one
+MOST_LINES = 40  # strategies whose response times are read
 
 
-def load(folder: Path) -> dict[str, Any]:
-    """Read compare.json or summary.json of a folder.
+def draw(folder: Path, document: Mapping[str, Any], cards: Mapping[str, Card]) -> list[Path]:
+    """Draw the charts and the page of a run or a comparison into its folder; return the files to look at.
 
-    Raises:
-        UsageError: neither is there, or it is damaged or of another schema.
+    `cards` says what the strategies are, by name.
     """
-    for name, schema in SCHEMAS.items():
-        path = folder / name
-        if path.is_file():
-            try:
-                document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            except (OSError, ValueError) as error:
-                raise UsageError(f"{path} cannot be read: {error}") from error
-            found = document.get("schema") if isinstance(document, dict) else None
-            if found != schema:
-                raise UsageError(f"{path} has schema {found!r}; this version reads {schema!r}")
-            return document
-    latest = f": did you mean {folder / 'latest'}?" if (folder / "latest").exists() else ""
-    raise UsageError(f"{folder} holds no run, neither summary.json nor compare.json{latest}")
-
-
-def draw_run(folder: Path, summary: Mapping[str, Any]) -> list[Path]:
-    """Draw the charts of one run into its folder; return the PNGs."""
-    return _draw(folder, [(summary, folder)])
-
-
-def draw_comparison(folder: Path, document: Mapping[str, Any]) -> list[Path]:
-    """Draw the charts of a comparison into its folder; return the PNGs."""
-    return _draw(folder, [(summary, folder / summary["folder"]) for summary in document["runs"]])
-
-
-def _draw(folder: Path, runs: Sequence[Recorded]) -> list[Path]:
+    document = sources.Source("", folder, document).comparison
+    # A run's own folder is told from where the comparison is; of several comparisons it is a whole path.
+    runs = [(run, folder / run["folder"]) for run in document["runs"]]
     if not runs:
         return []
-    from oversold.report import charts  # matplotlib takes a second to load, which a run without charts saves
+    # matplotlib takes a second to load, which a run without charts saves.
+    from oversold.report import charts
+    from oversold.report.page import page
 
     figures = _payout_figures(runs) if _pays(runs[0][0]) else _bid_figures(runs)
-    return [charts.save(figure, folder / name)[0] for name, figure in figures.items()]
+    pictures = [charts.save(figure, folder / name)[0] for name, figure in figures.items()]
+    return [*pictures, *page.write(folder, document, figures, cards)]
 
 
 def _pays(summary: Mapping[str, Any]) -> bool:
@@ -89,24 +69,47 @@ def _bid_figures(runs: Sequence[Recorded]) -> dict[str, Figure]:
     from oversold.report import charts
 
     summaries = [summary for summary, _ in runs]
-    recorded = [(summary, *parquet.read(place)) for summary, place in runs]
-    times = [(summary["strategy"], _response_ms(history)) for summary, history, *_ in recorded]
+    found = cells.gather(summaries)
+    several, swept = len(cells.strategies(found)) > 1, len(cells.loads(found)) > 1
     figures = {"subscription": charts.subscription_bars(summaries)}
-    panels = [
-        (summary, ledger, log, claims, int(summary["t_end_s"] * 1e9))
-        for summary, _, ledger, log, claims in recorded
-        if summary["t_end_s"] > 0
-    ]
-    if panels:
+    if several:
+        figures["frontier"] = charts.frontier(found)
+    if swept:
+        figures["heatmap"] = charts.heatmap(found)
+    shown = [runs[i] for i in cells.worth_showing(summaries, MOST_PANELS)]
+    if panels := _panels(shown):
         figures["over-time"] = (
             charts.subscription_over_time(*panels[0])
             if len(panels) == 1
-            else charts.subscription_over_time_all(panels)
+            else charts.subscription_over_time_all(panels, every=summaries)
         )
-    answered = [(name, values) for name, values in times if len(values)]
-    if answered:
+    if answered := _responses(runs):
         figures["response"] = charts.response_percentiles(answered)
+    if several:
+        figures["outcomes"] = charts.outcome_stacks(found)
+        figures["attempts"] = charts.attempts(found)
+    if any(summary.get("fairness") for summary in summaries):
+        figures["fairness"] = charts.fairness(found)
     return figures
+
+
+def _panels(runs: Sequence[Recorded]) -> list[Any]:
+    """Return what the charts over time take, of those runs that began."""
+    read = [(summary, parquet.read(place)) for summary, place in runs if summary["t_end_s"] > 0]
+    return [
+        (summary, ledger, log, claims, int(summary["t_end_s"] * 1e9)) for summary, (_, ledger, log, claims) in read
+    ]
+
+
+def _responses(runs: Sequence[Recorded]) -> list[tuple[str, npt.NDArray[np.float64]]]:
+    """Return each strategy's response times at the largest load, of its worst seed, best strategy first."""
+    found = cells.gather([summary for summary, _ in runs])
+    places = {id(summary): place for summary, place in runs}
+    times = [
+        (cell.label, _response_ms(parquet.read(places[id(cell.worst_run)])[0]))
+        for cell in cells.ordered(found)[:MOST_LINES]
+    ]
+    return [(name, values) for name, values in times if len(values)]
 
 
 def _response_ms(history: npt.NDArray[np.void]) -> npt.NDArray[np.float64]:
@@ -140,14 +143,28 @@ def print_comparison(
 ) -> None:
     """Print a comparison: one table, the reasons of all that did not pass, where the files are."""
     runs = document["runs"]
-    table = payout_tables.comparison_table if runs and _pays(runs[0]) else tables.comparison_table
-    console.print(table(runs, document["canary"]))
-    for reason in tables.reasons(runs):
+    found = cells.gather(runs)
+    swept = found and (len(found) < len(runs) or len(cells.loads(found)) > 1)
+    if swept:
+        console.print(cell_tables.cells_table(found, document["canary"]))
+    else:
+        table = payout_tables.comparison_table if runs and _pays(runs[0]) else tables.comparison_table
+        console.print(table(runs, document["canary"]))
+    for reason in cell_tables.reasons(found) if swept else tables.reasons(runs):
         console.print(reason, soft_wrap=True, markup=False)
+    for row in document.get("failed", []):
+        console.print(f"{row['folder']}: could not be run: {row['why']}", soft_wrap=True, markup=False)
+    if document.get("interrupted"):
+        console.print(
+            f"Interrupted after {len(runs)} of {document.get('planned', '?')} runs: "
+            f"`oversold compare --resume {folder}` goes on.",
+            soft_wrap=True, markup=False,
+        )  # fmt: skip
     _print_places(console, folder, pictures)
 
 
 def _print_places(console: Console, folder: Path, pictures: Sequence[Path]) -> None:
     console.print(f"files: {folder}", soft_wrap=True, markup=False)
-    for picture in pictures:
-        console.print(f"chart: {picture}", soft_wrap=True, markup=False)
+    for path in pictures:
+        what = "chart" if path.suffix == ".png" else "page"
+        console.print(f"{what}: {path}", soft_wrap=True, markup=False)

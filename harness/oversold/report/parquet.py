@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +15,7 @@ WORDS = {
     name: tuple(member.name.lower() for member in members)
     for name, members in (("outcome", Outcome), ("hold", HoldEnd), ("refused_by", RefusedBy))
 }
+UNSIGNED = {"|u1": "UTINYINT", "<u2": "USMALLINT", "<u4": "UINTEGER"}  # numbers that do not fit mean damage
 COLUMNS = {
     "history": {f"{name}_s" if name in TIMES else name for name in HISTORY.names or ()},
     "orders": {"bid", "amount_fen", "t_s", "refused"},
@@ -28,16 +28,8 @@ def write(
     folder: Path, history: npt.NDArray[np.void], ledger: Ledger, status_log: StatusLog, claims: Claims
 ) -> None:
     """Write history, orders, status_log and claims into `folder`. Times are seconds since the gate opened."""
-    taps: dict[str, Any] = {}
-    for name in HISTORY.names or ():
-        if name in TIMES:
-            taps[f"{name}_s"] = columns.seconds(history[name])
-        elif name in WORDS:
-            taps[name] = columns.words(history[name], WORDS[name])
-        else:
-            taps[name] = history[name].astype(np.int64)
-    taps["final"] = history["final"] == 1
-    columns.save(taps, folder / "history.parquet", dict.fromkeys(WORDS, "VARCHAR"))
+    taps = {name: np.ascontiguousarray(history[name]) for name in HISTORY.names or ()}
+    columns.save_made(taps, _shown(), folder / "history.parquet")
     refused = len(ledger.refused)
     orders = {
         "bid": np.concatenate([ledger.bid, ledger.refused]),
@@ -51,22 +43,51 @@ def write(
     columns.save(claimed, folder / "claims.parquet")
 
 
+def _shown() -> dict[str, str]:
+    """Return the SQL that makes each column of the file from a column of the history."""
+    shown = {}
+    for name in HISTORY.names or ():
+        if name in TIMES:
+            shown[f"{name}_s"] = columns.sql_seconds(name)
+        elif name in WORDS:
+            shown[name] = columns.sql_words(name, WORDS[name])
+        else:
+            shown[name] = f'"{name}"::BIGINT'  # unsigned numbers fail in SQL where a difference is negative
+    return {**shown, "final": '"final" = 1'}
+
+
+def _hidden() -> dict[str, str]:
+    """Return the SQL that makes each column of a history from a column of the file."""
+    hidden = {}
+    for name in HISTORY.names or ():
+        if name in TIMES:
+            hidden[name] = columns.sql_nanoseconds(f"{name}_s")
+        elif name in WORDS:
+            hidden[name] = columns.sql_codes(name, WORDS[name])
+        else:
+            hidden[name] = f'"{name}"::{UNSIGNED.get(HISTORY[name].str, "BIGINT")}'
+    return hidden
+
+
+def _read_history(path: Path) -> npt.NDArray[np.void]:
+    history: npt.NDArray[np.void] | None = None
+    for name, values in columns.load_made(path, _hidden(), COLUMNS["history"]):
+        if history is None:
+            history = np.zeros(len(values), HISTORY)
+        history[name] = values
+    assert history is not None  # a history has columns
+    return history
+
+
 def read(folder: Path) -> tuple[npt.NDArray[np.void], Ledger, StatusLog, Claims]:
     """Read what `write` wrote.
 
     Raises:
         UsageError: a file is missing, damaged, or not one of ours.
     """
-    tables = {name: columns.load(folder / f"{name}.parquet", COLUMNS[name]) for name in COLUMNS}
-    rows = tables["history"]
-    history = np.zeros(len(rows["bid"]), HISTORY)
-    for name in HISTORY.names or ():
-        if name in TIMES:
-            history[name] = columns.nanoseconds(rows[f"{name}_s"])
-        elif name in WORDS:
-            history[name] = columns.codes(rows[name], WORDS[name], folder / "history.parquet")
-        else:
-            history[name] = rows[name]
+    history = _read_history(folder / "history.parquet")
+    others = ("orders", "status_log", "claims")
+    tables = {name: columns.load(folder / f"{name}.parquet", COLUMNS[name]) for name in others}
     orders, log, claimed = tables["orders"], tables["status_log"], tables["claims"]
     kept = ~np.asarray(orders["refused"], bool)
     ledger = Ledger(

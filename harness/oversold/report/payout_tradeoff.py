@@ -26,7 +26,7 @@ from oversold.report.charts_paper import (
     with_heading,
     write_legend,
 )
-from oversold.report.payout_labels import Box, Label, placed
+from oversold.report.labels import Box, Label, placed
 from oversold.report.payout_tables import Reckoning
 from oversold.report.payout_words import both_sides, conditions, names, payout_runs
 from oversold.report.phrases import listed

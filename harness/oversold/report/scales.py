@@ -95,6 +95,17 @@ class MoneyScale(Scale):
         return "after the first, each step is ten times the one before it" if self.least else "to scale"
 
 
+def round_marks(low: float, high: float) -> list[float]:
+    """Return round numbers from about `low` to about `high` for a logarithmic axis, not too many.
+
+    >>> round_marks(1, 10), round_marks(1, 10_000)
+    ([0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0], [0.1, 1.0, 10.0, 100.0, 1000.0, 10000.0])
+    """
+    steps = (1,) if high / low > 1e3 else (1, 3) if high / low > 30 else (1, 2, 5)
+    powers = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 1)
+    return [step * 10.0**power for power in powers for step in steps]
+
+
 def tick_text(fen: int) -> str:
     """Word an amount on an axis, in yuan.
 

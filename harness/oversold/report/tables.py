@@ -19,6 +19,7 @@ CANARY = "none"  # the strategy that must oversell, or the burst could not have 
 _RULED = Box("    \n    \n -- \n    \n    \n    \n    \n    \n", ascii=True)
 _STYLES = {"pass": "green", "fail": "bold red", "inconclusive": "yellow"}
 _NAME_WIDTH = 18  # longer strategy names break at a hyphen, so that the table fits 80 columns
+_SERVERS = {"mariadb": "MariaDB"}  # the SQL server is named where it is not the usual one
 NOTHING = "-"  # what stands where there is no number
 
 
@@ -65,6 +66,17 @@ class Sale:
 def named(strategy: str, *, canary: bool) -> str:
     """Return a strategy's name, with a mark on the canary."""
     return f"{strategy} (canary)" if canary else strategy
+
+
+def shown_name(run: Mapping[str, Any]) -> str:
+    """Return the name that a run's strategy is shown by: with its SQL server and its source where they tell more.
+
+    >>> shown_name({"strategy": "version", "sql": "mariadb", "source": "before"})
+    'version on MariaDB · before'
+    """
+    server = _SERVERS.get(str(run.get("sql")))
+    name = f"{run['strategy']} on {server}" if server else str(run["strategy"])
+    return f"{name} · {run['source']}" if run.get("source") else name
 
 
 def is_lost(summary: Mapping[str, Any], check: str) -> bool:
@@ -125,7 +137,7 @@ def comparison_table(summaries: Sequence[Mapping[str, Any]], canary: Mapping[str
     """
     rows = list(summaries)
     legend = "ok/s: goodput; p99: response since the intended start"
-    table = ruled(("over", "under", "ok/s\np99", "tries\nwall"), [legend, *_proof(rows, canary)])
+    table = ruled(("over", "under", "ok/s\np99", "tries\nwall"), [legend, *proof(rows, canary)])
     table.add_column("bidders\nwere told", justify="right")
     differ = len({_users(run) for run in rows}) > 1
     for run in rows:
@@ -155,20 +167,24 @@ def reasons(summaries: Sequence[Mapping[str, Any]]) -> list[str]:
     for run in summaries:
         if run["verdict"] == "pass":
             continue
-        whys = run.get("reasons") or [
-            f"{finding['check']}: {finding['detail']}"
-            for finding in run.get("findings", [])
-            if finding["verdict"] != "pass"
-        ]
-        name = f"{run['strategy']} ({_users(run)})" if differ else run["strategy"]
-        why = _sentences([" ".join(str(w).split()) for w in whys]) or "the run recorded no reason"
-        lines.append(f"{name}: {run['verdict']}: {why}")
+        name = f"{shown_name(run)} ({_users(run)})" if differ else shown_name(run)
+        lines.append(f"{name}: {run['verdict']}: {reasons_of(run)}")
     return lines
+
+
+def reasons_of(run: Mapping[str, Any]) -> str:
+    """Return why a run did not pass, in one line."""
+    whys = run.get("reasons") or [
+        f"{finding['check']}: {finding['detail']}"
+        for finding in run.get("findings", [])
+        if finding["verdict"] != "pass"
+    ]
+    return _sentences([" ".join(str(why).split()) for why in whys]) or "the run recorded no reason"
 
 
 def _cells(run: Mapping[str, Any], say_users: bool) -> list[Text]:
     rates, load = run.get("rates", {}), run.get("load", {})
-    name = packed(re.split(r"(?<=[-_/:])", str(run["strategy"])), _NAME_WIDTH)
+    name = packed(re.split(r"(?<=[-_/: ])", shown_name(run)), _NAME_WIDTH)
     if run["strategy"] == CANARY:
         name.append("(canary)")
     if say_users:
@@ -180,7 +196,7 @@ def _cells(run: Mapping[str, Any], say_users: bool) -> list[Text]:
         verdict_cell(run),
         Text(percent(rates.get("oversubscription"))),
         Text(percent(rates.get("undersubscription"))),
-        Text(f"{_rate(load.get('goodput_per_s'))}\n{duration(p99)}"),
+        Text(f"{rate(load.get('goodput_per_s'))}\n{duration(p99)}"),
         Text(f"{NOTHING if tries is None else f'{tries:.1f}'}\n{duration(wall and 1000 * wall)}"),
         Text("\n".join(_told(run.get("outcomes", {}))) or NOTHING),
     ]
@@ -192,7 +208,8 @@ def _told(outcomes: Mapping[str, int]) -> list[str]:
     return [f"{n:,} {name.replace('_', ' ')}" for name, n in counts if outcomes and (n or name == "ok")]
 
 
-def _proof(rows: Sequence[Mapping[str, Any]], canary: Mapping[str, Any] | None) -> list[str]:
+def proof(rows: Sequence[Mapping[str, Any]], canary: Mapping[str, Any] | None) -> list[str]:
+    """Return the caption that says whether the canary proved the bursts; nothing if there was none."""
     overs = [Sale.read(run).over for run in rows if run["strategy"] == CANARY and "tranche" in run]
     if canary is not None:
         overs = [run["oversubscription"] for run in canary.get("runs", [])]
@@ -223,7 +240,8 @@ def _users(run: Mapping[str, Any]) -> str:
     return f"{int(run.get('load', {}).get('users') or 0):,} users"
 
 
-def _rate(per_s: float | None) -> str:
+def rate(per_s: float | None) -> str:
+    """Word a number of bids a second."""
     if (per_s := _number(per_s)) is None:
         return NOTHING
     return f"{per_s:,.0f}" if per_s >= 10 else f"{per_s:.1f}"

@@ -31,6 +31,12 @@ class Endpoint:
     version: str
     settings: Mapping[str, str] = field(default_factory=dict)
     pid: int | None = None
+    others: tuple[int, ...] = ()  # further processes that must live as long
+
+    @property
+    def pids(self) -> tuple[int, ...]:
+        """All processes of a store that was started for the run; none where it was given by URL."""
+        return () if self.pid is None else (self.pid, *self.others)
 
     def public(self) -> dict[str, Any]:
         """What a report says of the store: provider, version, settings; no address, no secret."""

@@ -14,7 +14,7 @@ import psycopg
 
 from oversold.clock import Clock, SystemClock
 from oversold.errors import LimitError, StoreUnavailableError, UsageError
-from oversold.stores import memcached, postgres, redis
+from oversold.stores import mariadb, memcached, postgres, rabbitmq, redis, redlock
 from oversold.stores.endpoint import Endpoint, Server, require_loopback
 from oversold.stores.guard import Guard
 
@@ -22,9 +22,28 @@ SERVERS: Mapping[str, Server] = {
     "redis": cast(Server, redis),
     "memcached": cast(Server, memcached),
     "sql": cast(Server, postgres),
+    "mariadb": cast(Server, mariadb),
+    "rabbitmq": cast(Server, rabbitmq),
+    "redlock": cast(Server, redlock),
 }
-LABELS = {"redis": "Redis", "memcached": "memcached", "sql": "PostgreSQL"}
-SCHEMES = {"redis": {"redis"}, "memcached": {"memcached", ""}, "sql": {"postgresql", "postgres"}}
+# What a strategy may name. It says `sql` and gets whichever SQL server the run was told to use.
+STORES = ("redis", "memcached", "sql", "rabbitmq", "redlock")
+LABELS = {
+    "redis": "Redis",
+    "memcached": "memcached",
+    "sql": "PostgreSQL",
+    "mariadb": "MariaDB",
+    "rabbitmq": "RabbitMQ",
+    "redlock": "five Redis",
+}
+SCHEMES = {
+    "redis": ("redis",),
+    "memcached": ("memcached", ""),
+    "sql": ("postgresql", "postgres"),
+    "mariadb": ("mariadb", "mysql"),
+    "rabbitmq": ("amqp",),
+    "redlock": ("redis",),
+}
 
 
 @dataclass(frozen=True)
@@ -48,7 +67,16 @@ class StoreChoice:
 
     def _check(self, store: str, url: str) -> None:
         """Refuse what cannot be read or leads elsewhere. No message shows the URL: it may hold a password."""
-        wanted = f"the {LABELS[store]} URL must look like {max(SCHEMES[store])}://host:port"
+        if store == "redlock":
+            urls = url.split(",")
+            if len(urls) != redlock.INSTANCES:
+                raise UsageError(
+                    f"--redlock-url wants {redlock.INSTANCES} URLs with commas between, not {len(urls)}"
+                )
+            for one in urls:
+                self._check("redis", one.strip())
+            return
+        wanted = f"the {LABELS[store]} URL must look like {SCHEMES[store][0]}://host:port"
         try:
             parts = urlsplit(url if "://" in url or store != "memcached" else f"memcached://{url}")
             parts.port  # noqa: B018 - reading it is what validates it
@@ -114,7 +142,7 @@ def stores(
                     f"this load needs {connections} connections to a server, but the {LABELS[name]} of the URL "
                     f"admits {limit}: use fewer --lanes or --processes, or raise its limit"
                 )
-            return _own_schema(endpoint) if name == "sql" else endpoint
+            return _own_place(endpoint)
         found = server.find()
         if found is None:
             raise StoreUnavailableError(f"no {LABELS[name]} here: install {server.hint}")
@@ -133,6 +161,22 @@ def stores(
         for endpoint in endpoints.values():
             if endpoint.provider == "url":
                 _forget(endpoint, session)
+
+
+def lacking(choice: StoreChoice) -> dict[str, str]:
+    """Return the servers that a run could not have now, each with what to do about it; nothing is started."""
+    return {
+        name: f"no {LABELS[name]} here: install {server.hint}"
+        for name, server in SERVERS.items()
+        if not (choice.mode == "auto" and choice.urls.get(name)) and server.find() is None
+    }
+
+
+def _own_place(endpoint: Endpoint) -> Endpoint:
+    """Give the run a place of its own on a server that is not ours, where servers have places."""
+    if endpoint.store == "sql":
+        return _own_schema(endpoint)
+    return mariadb.own_schema(endpoint) if endpoint.store == "mariadb" else endpoint
 
 
 def _own_schema(endpoint: Endpoint) -> Endpoint:
@@ -160,14 +204,14 @@ def _forget(endpoint: Endpoint, session: str) -> None:
         return
 
 
-def cut(store: str, client: Any, error: BaseException) -> None:
+def cut(server: str, client: Any, error: BaseException) -> None:
     """Let a client reach its server no more, as when its process has died: whatever still tries raises `error`."""
 
     def dead(*_: Any, **__: Any) -> Any:
         raise error
 
     with suppress(Exception):  # a connection that is gone already reaches nobody either
-        SERVERS[store].cut(client, dead)
+        SERVERS[server].cut(client, dead)
 
 
 def connect(endpoint: Endpoint, clock: Clock, rtt_s: float) -> Any:
@@ -175,7 +219,7 @@ def connect(endpoint: Endpoint, clock: Clock, rtt_s: float) -> Any:
     return SERVERS[endpoint.store].connect(endpoint, clock, rtt_s)
 
 
-def close(store: str, client: Any) -> None:
+def close(server: str, client: Any) -> None:
     """Close a client's connections, whatever state they are in."""
     with suppress(BaseException):  # of one that was cut, each word to its server raises
-        SERVERS[store].close(client)
+        SERVERS[server].close(client)

@@ -66,6 +66,10 @@ def probe(url: str) -> Endpoint:
     try:
         with redis.Redis.from_url(url, socket_timeout=2, retry=Retry(NoBackoff(), 0)) as client:
             version = str(client.info("server")["redis_version"])
+    except TypeError:  # an option of the URL that redis-py does not know; its own words would show all of them
+        raise StoreUnavailableError(
+            f"redis at {address(url)}: the URL has an option that is none: leave it out"
+        ) from None
     except (redis.RedisError, OSError, ValueError) as error:
         raise StoreUnavailableError(
             f"redis at {address(url)} does not answer ({error}): start it, or leave the URL out"

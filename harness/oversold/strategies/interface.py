@@ -13,6 +13,7 @@ from oversold.stores.endpoint import Endpoint
 from oversold.stores.providers import connect
 
 if TYPE_CHECKING:
+    import pika
     import redis as redis_py
     import sqlalchemy
     from pymemcache.client.base import Client as MemcachedClient
@@ -50,8 +51,18 @@ class Context:
 
     @property
     def sql(self) -> sqlalchemy.Connection:
-        """The lane's own SQLAlchemy connection. Commit or roll back before you return."""
+        """The lane's own SQLAlchemy connection (PostgreSQL or MariaDB). Commit or roll back before you return."""
         return cast("sqlalchemy.Connection", self._client("sql"))
+
+    @property
+    def rabbitmq(self) -> pika.BlockingConnection:
+        """The lane's own connection to RabbitMQ; open your channels on it."""
+        return self._client("rabbitmq")
+
+    @property
+    def redlock(self) -> tuple[redis_py.Redis, ...]:
+        """The lane's own clients of five Redis servers that know nothing of one another."""
+        return cast("tuple[redis_py.Redis, ...]", self._client("redlock"))
 
 
 @runtime_checkable

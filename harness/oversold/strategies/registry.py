@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from oversold.errors import UsageError, near
 from oversold.plan import Kind
-from oversold.stores.providers import SERVERS
+from oversold.stores.providers import STORES
 from oversold.strategies.interface import BidStrategy
 from oversold.strategies.payouts import composed
 from oversold.strategies.payouts.interface import PayoutStrategy
@@ -24,10 +24,41 @@ BID_STRATEGIES = {
     "check-then-decr": "oversold.strategies.bids.check_then_decr:CheckThenDecr",
     "memcached-cas": "oversold.strategies.bids.memcached_cas:MemcachedCas",
     "memcached-cas-retry": "oversold.strategies.bids.memcached_cas_retry:MemcachedCasRetry",
+    "memcached-cas-readd": "oversold.strategies.bids.memcached_cas_readd:MemcachedCasReadd",
+    "memcached-decr": "oversold.strategies.bids.memcached_decr:MemcachedDecr",
+    "memcached-decr-offset": "oversold.strategies.bids.memcached_decr_offset:MemcachedDecrOffset",
+    "memcached-lock": "oversold.strategies.bids.memcached_lock:MemcachedLock",
+    "memcached-lock-fenced": "oversold.strategies.bids.memcached_lock_fenced:MemcachedLockFenced",
+    "redis-watch": "oversold.strategies.bids.redis_watch:RedisWatch",
+    "redis-decr": "oversold.strategies.bids.redis_decr:RedisDecr",
     "redis-lua": "oversold.strategies.bids.redis_lua:RedisLua",
+    "redis-lock": "oversold.strategies.bids.redis_lock:RedisLock",
+    "redis-lock-fenced": "oversold.strategies.bids.redis_lock_fenced:RedisLockFenced",
+    "redlock": "oversold.strategies.bids.redlock:Redlock",
     "redis-queue": "oversold.strategies.bids.redis_queue:RedisQueue",
+    "redis-stream": "oversold.strategies.bids.redis_stream:RedisStream",
+    "redis-stream-no-dedupe": "oversold.strategies.bids.redis_stream_no_dedupe:RedisStreamNoDedupe",
+    "rabbitmq-queue": "oversold.strategies.bids.rabbitmq_queue:RabbitmqQueue",
+    "rabbitmq-queue-ack-first": "oversold.strategies.bids.rabbitmq_queue_ack_first:RabbitmqQueueAckFirst",
+    "rabbitmq-queue-no-dedupe": "oversold.strategies.bids.rabbitmq_queue_no_dedupe:RabbitmqQueueNoDedupe",
     "row-lock": "oversold.strategies.bids.row_lock:RowLock",
+    "row-lock-held": "oversold.strategies.bids.row_lock_held:RowLockHeld",
+    "skip-locked": "oversold.strategies.bids.skip_locked:SkipLocked",
+    "skip-locked-busy": "oversold.strategies.bids.skip_locked_busy:SkipLockedBusy",
     "conditional-update": "oversold.strategies.bids.conditional_update:ConditionalUpdate",
+    "version": "oversold.strategies.bids.version:Version",
+    "version-retry": "oversold.strategies.bids.version_retry:VersionRetry",
+    "serializable": "oversold.strategies.bids.serializable:Serializable",
+    "serializable-retry": "oversold.strategies.bids.serializable_retry:SerializableRetry",
+    "advisory-lock": "oversold.strategies.bids.advisory_lock:AdvisoryLock",
+    "advisory-lock-try": "oversold.strategies.bids.advisory_lock_try:AdvisoryLockTry",
+    "advisory-lock-early": "oversold.strategies.bids.advisory_lock_early:AdvisoryLockEarly",
+    "buckets": "oversold.strategies.bids.buckets:Buckets",
+    "buckets-steal": "oversold.strategies.bids.buckets_steal:BucketsSteal",
+    "tokens": "oversold.strategies.bids.tokens:Tokens",
+    "tokens-returned": "oversold.strategies.bids.tokens_returned:TokensReturned",
+    "two-phase": "oversold.strategies.bids.two_phase:TwoPhase",
+    "two-phase-unchecked": "oversold.strategies.bids.two_phase_unchecked:TwoPhaseUnchecked",
 }
 GROUPS: Mapping[Kind, str] = {"bids": "oversold.strategies", "payouts": "oversold.payouts"}
 METHODS: Mapping[Kind, tuple[str, ...]] = {
@@ -170,8 +201,8 @@ def _check(name: str, found: Any, kind: Kind) -> None:
             f"strategy {name!r} lacks {', '.join(missing)} for {kind}: see docs/{page} for the interface"
         )
     stores = getattr(found, "stores", None)
-    if not isinstance(stores, frozenset | set) or not stores <= set(SERVERS):
-        raise UsageError(f"strategy {name!r} must have `stores`, a frozenset out of {', '.join(SERVERS)}")
+    if not isinstance(stores, frozenset | set) or not stores <= set(STORES):
+        raise UsageError(f"strategy {name!r} must have `stores`, a frozenset out of {', '.join(STORES)}")
 
 
 def _brief(error: BaseException) -> str:

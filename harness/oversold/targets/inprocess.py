@@ -14,6 +14,7 @@ from oversold.platform.progress import DerivedProgress, Progress, ProgressRow
 from oversold.platform.tranche_status import TrancheStatus
 from oversold.stores.endpoint import Endpoint
 from oversold.stores.postgres import connect_raw
+from oversold.stores.providers import close
 from oversold.strategies import registry
 from oversold.strategies.interface import open_context
 
@@ -32,16 +33,20 @@ class PlatformTarget:
         self._clock = SystemClock()
         self._endpoints = {name: Endpoint(**fields) for name, fields in assignment.endpoints.items()}
         self._strategy = registry.load_bids(self._plan.strategy)
-        sql = self._endpoints["sql"]
+        books = self._endpoints["ledger"]
         self.faults = Faults()
-        self._ledger = LedgerPool(sql, self._clock, self._plan.rtt_s, LEDGER_CONNECTIONS)
-        listener = connect_raw(sql, self._clock, 0, autocommit=True)
+        self._ledger = LedgerPool(books, self._clock, self._plan.rtt_s, LEDGER_CONNECTIONS)
+        listener = connect_raw(books, self._clock, 0, autocommit=True)
         self._status = TrancheStatus(self._ledger, listener, assignment.run_id)
         self._progress: Progress = (
             ProgressRow(self._ledger, assignment.run_id, self._plan.bids.progress_tries)
             if self._plan.bids.progress == "row"
             else DerivedProgress(self._ledger, assignment.run_id, self._clock)
         )
+
+    def server(self, store: str) -> str:
+        """Return which server serves a store."""
+        return self._endpoints[store].store
 
     def lane(self, number: int) -> PlatformLane:
         """Open lane `number`: its own connections, its own strategy instance."""
@@ -95,6 +100,5 @@ class PlatformLane:
 
     def close(self) -> None:
         """Close the lane's connections."""
-        for client in self._clients.values():
-            with contextlib.suppress(Exception):
-                client.close()  # type: ignore[attr-defined]
+        for store, client in self._clients.items():
+            close(self._target.server(store), client)

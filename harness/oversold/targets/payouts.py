@@ -50,6 +50,10 @@ class PayoutTarget:
         """Return a client of each channel, in order; `caller` is noted in the channels' books."""
         return {name: HttpChannel(name, url, self._terms[name], caller) for name, url in self._urls.items()}
 
+    def server(self, store: str) -> str:
+        """Return which server serves a store."""
+        return self._endpoints[store].store
+
     def hand(self, number: int) -> Hand:
         """Open the connections of one job worker."""
         stores = sorted(self._strategy.stores)
@@ -103,14 +107,14 @@ class Hand:
         for channel in self._channels.values():
             channel.cut(error)
         for store, client in self._clients.items():
-            cut(store, client, error)
+            cut(self._target.server(store), client, error)
 
     def close(self) -> None:
         """Close everything; what was cut closes its socket and says no goodbye."""
         for channel in self._channels.values():
             channel.close()
         for store, client in self._clients.items():
-            close(store, client)
+            close(self._target.server(store), client)
 
 
 class Watched:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from oversold.checkers import measures
+from oversold.checkers import measures, taps
 from oversold.evidence import NEVER, HoldEnd, Outcome
 
 S, MS = 1_000_000_000, 1_000_000
@@ -14,6 +14,26 @@ def test_outcomes_count_each_bid_by_its_last_tap(story):
     run.given_back(3).turned_away(4, outcome=Outcome.BUSY).tap(5, 1, Outcome.UNKNOWN)
     run.turned_away(6, outcome=Outcome.BUSY, final=0).tap(6, 1, Outcome.UNKNOWN, attempt=2, final=0)
     assert measures.outcomes(run.history) == {"ok": 2, "sold_out": 1, "busy": 1, "error": 1, "unknown": 2}
+
+
+def test_bids_are_counted_once(story):
+    """However often they tapped, and in whatever order the rows are; none of none."""
+    run = story().sold(3).turned_away(1).turned_away(3, attempt=2).turned_away(0)
+    assert taps.distinct(run.history["bid"]) == 3
+    assert taps.distinct(story().history["bid"]) == 0
+
+
+def test_the_first_tap_of_a_bid_is_that_of_the_smallest_attempt(story):
+    """Not the one that comes first in the file: each lane writes when it is done."""
+    run = (
+        story()
+        .turned_away(5, attempt=2)
+        .sold(1, attempt=65535)
+        .turned_away(5, attempt=1)
+        .turned_away(1, attempt=300)
+    )
+    assert taps.first_taps(run.history).tolist() == [3, 2]
+    assert taps.first_taps(story().history).tolist() == []
 
 
 def test_rollback_is_the_share_of_holds_given_back(story):

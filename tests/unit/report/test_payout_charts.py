@@ -15,7 +15,7 @@ from oversold.evidence import NEVER
 from oversold.model import PAY_REPLIES, PAYOUT_STATUSES, PayoutState, PayoutStatus
 from oversold.payout_evidence import BELIEF, PAYMENT, WITHDRAWAL, JobRun, PayoutEvidence
 from oversold.report import charts, payout_charts, payout_course
-from oversold.report.payout_labels import Box, Label, placed
+from oversold.report.labels import Box, Label, placed
 
 S = 1_000_000_000  # a second in ns
 LONG = "a_very_long_$trategy_name$_of_forty_chars"[:40]

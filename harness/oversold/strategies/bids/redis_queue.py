@@ -5,11 +5,14 @@ from __future__ import annotations
 from typing import Any, ClassVar, cast
 
 from oversold.model import Bid, Claim, Hold, HoldVerdict, Tranche
+from oversold.strategies.bids.allocation import allocate
 from oversold.strategies.interface import Context, key
 
 BATCH = 64
 ANSWER_WAIT_S = 10  # a bidder waits this long for its answer
 ANSWER_KEPT_S = 60
+
+Message = tuple[str, str, str, str]  # reserve or release, bid id, amount in fen, request
 
 
 class RedisQueue:
@@ -18,7 +21,8 @@ class RedisQueue:
     Guarantee: with one consumer there is no race at all; a repeated bid gets its first answer again.
 
     Known hole: the queue. When the backlog outlasts the bidder's wait, the answer comes too late: the bidder
-    has `unknown`, and the stock is held for nobody. A second consumer would bring the race back.
+    has `unknown`, and the stock is held for nobody. A consumer that dies loses what it has popped, up to 64
+    bids: their bidders have `unknown` too. A second consumer would bring the race back.
     """
 
     stores: ClassVar[frozenset[str]] = frozenset({"redis"})
@@ -58,38 +62,37 @@ class RedisQueue:
         return popped[1].decode() if popped else None
 
     def consume(self, tranche_id: str, wait_s: float) -> int:
-        """Pop up to 64 messages, decide them one by one, write stock and answers in one transaction."""
-        queue, stock, decided = (key(tranche_id, part) for part in ("queue", "left", "decided"))
+        """Pop up to 64 messages and decide them."""
+        queue = key(tranche_id, "queue")
         first = cast("tuple[bytes, bytes] | None", self._redis.blpop([queue], timeout=wait_s))
         if first is None:
             return 0
         messages = [first[1], *cast("list[bytes]", self._redis.lpop(queue, BATCH - 1) or [])]
+        self._decide(tranche_id, [cast(Message, tuple(message.decode().split(" "))) for message in messages])
+        return len(messages)
+
+    def _decide(self, tranche_id: str, messages: list[Message]) -> None:
+        """Decide one by one; write stock, decisions and answers in one transaction."""
+        stock, decided = key(tranche_id, "left"), key(tranche_id, "decided")
         left = int(self._redis.get(stock) or 0)
-        requests = [message.decode().split(" ") for message in messages]
-        held = self._held(decided, [bid_id for _, bid_id, _, _ in requests])
+        known = self._known(decided, [bid_id for _, bid_id, _, _ in messages])
+        states = dict(known)
+        requests = [(what, bid_id, int(amount)) for what, bid_id, amount, _ in messages]
+        left, told = allocate(left, requests, states, self._has_its_amount)
         transaction = self._redis.pipeline(transaction=True)
-        for what, bid_id, amount_text, request in requests:
-            amount = int(amount_text)
-            if what == "reserve":
-                fits = held.get(bid_id) == "held" or left >= amount
-                if fits and held.get(bid_id) != "held":
-                    left -= amount
-                    held[bid_id] = "held"
-                    transaction.hset(decided, bid_id, "held")
-                answer = "ok" if fits else "sold_out"
-            else:
-                if held.get(bid_id) == "held":
-                    left += amount
-                    held[bid_id] = "released"
-                    transaction.hset(decided, bid_id, "released")
-                answer = "ok"
+        if states != known:
+            transaction.hset(decided, mapping=cast("dict[Any, Any]", states))
+        for (_, _, _, request), answer in zip(messages, told, strict=True):
             answers = key(tranche_id, "answer", request)
             transaction.rpush(answers, answer)
             transaction.expire(answers, ANSWER_KEPT_S)
         transaction.set(stock, left)
         transaction.execute()
-        return len(messages)
 
-    def _held(self, decided: str, bid_ids: list[str]) -> dict[str, str]:
+    def _known(self, decided: str, bid_ids: list[str]) -> dict[str, str]:
         values: list[Any] = cast("list[Any]", self._redis.hmget(decided, bid_ids))
         return {bid_id: value.decode() for bid_id, value in zip(bid_ids, values, strict=True) if value}
+
+    def _has_its_amount(self, state: str | None) -> bool:
+        """Tell from its decision whether a bid was granted before: a bidder may send it twice."""
+        return state == "held"

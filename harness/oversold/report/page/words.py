@@ -1,0 +1,200 @@
+"""What the page says besides its numbers: what was run, whether it proves anything, how to read it."""
+
+import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from oversold.model import yuan
+from oversold.report.page.entries import Table, number, pace_of
+from oversold.report.phrases import between
+from oversold.report.tables import percent
+
+SYMBOLS = {"pass": "✓", "inconclusive": "?", "fail": "✗"}
+_STAMP = re.compile(r"(\d{4})(\d\d)(\d\d)-(\d\d)(\d\d)\d\d-\d+")  # the name of a run's folder
+
+CAPTIONS = {
+    "heatmap": (
+        "A square is one design under one load. The numbers are the worst of its runs: what it left unsold "
+        "and what it sold too much, as a share of the capacity."
+    ),
+    "frontier": (
+        "Farther right: more bids served a second. Farther down: quicker. Whoever is on the line is beaten by "
+        "nobody in both; only designs that pass are joined by it."
+    ),
+    "outcomes": "What the bidders of each design were told in the end, as shares of all bids.",
+    "fairness": (
+        "The chance to be served by time of arrival, in tenths of the bidders. An even row is a design that "
+        "favours nobody; reversed pairs (inversions) and Gini say the same in one number each."
+    ),
+    "attempts": (
+        "How often a bidder had to tap until the last word. What climbs with the number of users is a retry storm."
+    ),
+    "subscription": (
+        "One bar a design: to the left what was not raised, to the right what was sold too much. A dot at "
+        "zero is what was promised."
+    ),
+    "over-time": (
+        "The orders of the ledger as they grow towards the capacity, and what the strategy claimed meanwhile. "
+        "Shaded: marked full while stock was left."
+    ),
+    "response": (
+        "A line is one design: the time (upwards) within which a share of its bidders (to the right) had "
+        "their last answer. Time counts from the moment when a bidder first meant to tap."
+    ),
+    "duplicate-or-missed": (
+        "To the right what was paid too much, upwards what was not paid. The corner at zero is what was promised."
+    ),
+    "overpaid": "Yuan paid beyond what was due by the channels' books, and what of it is withdrawn already.",
+    "jobs": (
+        "One payday on one time axis: which jobs ran, how many calls were in flight, when channels lied, and "
+        "when somebody was paid again."
+    ),
+    "unknown": (
+        "How many payouts were in doubt at each moment. A design that never lets go of doubt leaves it to people."
+    ),
+}
+_SHARED = {
+    "pass": "No promise was broken, and the run could have shown it: the same load broke a design without a lock.",
+    "fail": "A promise was broken; the ledger or the channels' books prove it.",
+    "inconclusive": "The run proves nothing, neither way. Its reasons say why.",
+    "canary": (
+        "A design without protection, run under each load first. Only if it breaks its promise can another "
+        "design pass."
+    ),
+}
+_BIDS = {
+    "oversold": "What the orders in the ledger exceed the capacity by, as a share of the capacity.",
+    "undersold": (
+        "What stayed unsold although a bidder who wanted it was sent away for good. A remainder that nobody "
+        "wanted is dust and does not count."
+    ),
+    "response time": (
+        "From the moment when a bidder first meant to tap to the last answer; waiting and tapping again count."
+    ),
+    "inversions": (
+        "Of all pairs of equal bids of which one was served, the share in which it was the later one. 0: "
+        "first come, first served; about 0.5: a lottery."
+    ),
+    "Gini": "How unequally the chance to be served is spread over tenths of the bidders by arrival. 0: equally.",
+}
+_PAYOUTS = {
+    "paid twice": "The channels' books show two effects or more for one payout, whatever the design believes.",
+    "missed": "Neither paid in full at the horizon nor left to a person with a reason.",
+    "to review": "Left to a person with a reason. That keeps the promise, and is work.",
+}
+
+
+def definitions(*, payouts: bool) -> dict[str, str]:
+    """Return the words of the page with what they mean."""
+    return _SHARED | (_PAYOUTS if payouts else _BIDS)
+
+
+def about(table: Table, runs: Sequence[Mapping[str, Any]], date: str) -> list[str]:
+    """Say in a few pieces what was run: scenario, how many runs, designs, loads and seeds, when."""
+    scenarios = list(dict.fromkeys(str(run["scenario"]) for run in runs if run.get("scenario")))
+    seeds = len({run.get("seed") for run in runs})
+    nouns = (
+        (len(runs), "run"),
+        (len(table.designs), "design"),
+        (len(table.loads), "load"),
+        (seeds, "seed"),
+    )
+    said = [f"{count:,} {noun}{'s' if count != 1 else ''}" for count, noun in nouns]
+    if len(table.loads) == 1:
+        said[2] = table.loads[0]
+    return [part for part in (", ".join(scenarios), *said, date) if part]
+
+
+def counts(table: Table) -> list[tuple[str, int]]:
+    """Return each verdict with the number of designs that it is the worst of, the best verdict first."""
+    found = Counter(table.designs.values())
+    return [(verdict, found[verdict]) for verdict in SYMBOLS]
+
+
+def recorded(runs: Sequence[Mapping[str, Any]], folder: Path) -> str:
+    """Say when some runs were made: as they tell it, else by the folder's name; nothing if neither tells."""
+    days = sorted(str(run["recorded"])[:16].replace("T", " ") for run in runs if run.get("recorded"))
+    if days:
+        last = days[-1][11:] if days[-1][:10] == days[0][:10] else days[-1]
+        return f"{days[0]} UTC" if days[0] == days[-1] else f"{days[0]} to {last} UTC"
+    found = _STAMP.fullmatch(folder.resolve().name)
+    return "{}-{}-{} {}:{}".format(*found.groups()) if found else ""
+
+
+def proof(document: Mapping[str, Any]) -> tuple[bool, str]:
+    """Say whether the load was hard enough to prove anything, and how we know: (it was, sentence)."""
+    canary, runs = document.get("canary"), document.get("runs", [])
+    if not canary or not canary.get("runs"):
+        return _own_proof(runs)
+    broken = [number(run.get("oversubscription", run.get("duplicate"))) or 0.0 for run in canary.get("runs", [])]
+    name = str(canary.get("strategy", "none"))
+    pays = "paid_twice" in canary
+    if max(broken) == 0:
+        return (
+            False,
+            f"The canary ({name}) {'paid nobody twice' if pays else 'did not oversell'}: passes prove nothing.",
+        )
+    if min(broken) == 0:
+        failed = "paid nobody twice" if pays else "did not oversell"
+        return False, f"The canary ({name}) {failed} in some runs: passes under those loads prove nothing."
+    if pays:
+        said = f"paid {between(broken, percent)} of the payouts twice"
+    else:
+        said = f"oversold by {between(broken, percent)}"
+    return (
+        True,
+        f"Under the same load a design without protection ({name}, the canary) {said}: a fault would show.",
+    )
+
+
+def _own_proof(runs: Sequence[Mapping[str, Any]]) -> tuple[bool, str]:
+    """Take the proof from what the runs themselves say of the canary."""
+    found = [one for run in runs for one in run.get("findings", []) if one["check"] == "canary"]
+    doubts = [one for one in found if one["verdict"] != "pass"]
+    for one in (*doubts, *found):
+        return not doubts, str(one["detail"])
+    return False, "No canary was run: passes prove nothing."
+
+
+def pace_warning(runs: Sequence[Mapping[str, Any]]) -> str:
+    """Say in how many runs the load generator set the pace, so that ok/s and p99 are its own; else nothing."""
+    slow = [run for run in runs if generator_limited(run)]
+    if not slow:
+        return ""
+    names = list(dict.fromkeys(str(run["strategy"]) for run in slow))
+    listed = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+    return (
+        f"In {len(slow)} of {len(runs)} runs the load generator itself was the limit ({listed}): "
+        "there ok/s is a lower bound and p99 an upper one."
+    )
+
+
+def generator_limited(run: Mapping[str, Any]) -> bool:
+    """Return whether the load generator set the pace of a run."""
+    return "the load generator" in pace_of(run)
+
+
+def left_out(document: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Return what was not run or did not end, and why: (what, why)."""
+    said = [(str(one.get("strategy", "?")), str(one.get("why", ""))) for one in document.get("left_out", [])]
+    for one in document.get("failed", []):
+        users = number(one.get("users"))
+        parts = [str(one.get("strategy", "?")), f"{users:,.0f} users" if users is not None else ""]
+        parts.append(f"seed {one['seed']}" if one.get("seed") is not None else "")
+        said.append((", ".join(part for part in parts if part), f"failed: {one.get('why', '')}"))
+    return [(what, " ".join(why.split())) for what, why in said]
+
+
+def sold(run: Mapping[str, Any]) -> str:
+    """Say what the ledger or the channels' books came to, in yuan."""
+    if "tranche" in run:
+        tranche = run["tranche"]
+        confirmed = tranche.get("confirmed_fen")
+        of = yuan(int(tranche["capacity_fen"]))
+        return (
+            f"{yuan(int(confirmed))} of {of} sold by the ledger" if confirmed is not None else f"of {of}: unknown"
+        )
+    told = run["obligations"]
+    return f"{yuan(int(told.get('paid_fen') or 0))} of {yuan(int(told.get('due_fen') or 0))} paid by the books"

@@ -1,0 +1,209 @@
+"""What a comparison is going to run: strategies x loads x seeds, as cells that are known before anything starts.
+
+A sweep is written down beside its runs, so that an interrupted one can be gone on with.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from oversold.assignment import PLANS
+from oversold.errors import UsageError
+from oversold.plan import Plan
+from oversold.summary import command
+
+FILE = "sweep.json"
+SCHEMA = "oversold/sweep/1"
+LONG_S = 600.0  # a sweep that takes longer says how to make it shorter
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One run of a sweep. A canary that nobody asked for (`asked` is false) only proves its load."""
+
+    plan: Plan
+    asked: bool
+    folder: str
+
+    @property
+    def load(self) -> str:
+        """What all runs under the same load have in common: their canary."""
+        return _load(self.plan)
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """All runs of one comparison, in order. `left_out` are strategies whose server is not here, and why."""
+
+    cells: tuple[Cell, ...]
+    left_out: tuple[Mapping[str, str], ...] = ()
+
+    @property
+    def canary(self) -> Plan:
+        """The canary of the first load."""
+        return self.cells[0].plan.canary
+
+    @property
+    def expected_s(self) -> float:
+        """About how long all runs take."""
+        return sum(cell.plan.expected_s for cell in self.cells)
+
+    def save(self, folder: Path) -> None:
+        """Write the sweep to its folder. No store's address is in it."""
+        rows = [
+            {"folder": cell.folder, "asked": cell.asked, "plan": cell.plan.model_dump(mode="json")}
+            for cell in self.cells
+        ]
+        document = {"schema": SCHEMA, "cells": rows, "left_out": [dict(row) for row in self.left_out]}
+        (folder / FILE).write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    def describe(self) -> str:
+        """Return how much there is to do, in one line."""
+        loads = len({_load(cell.plan.model_copy(update={"seed": 0})) for cell in self.cells})
+        seeds = len({cell.plan.seed for cell in self.cells})
+        designs = len({(cell.plan.strategy, cell.plan.sql) for cell in self.cells if cell.asked})
+        asked = sum(cell.asked for cell in self.cells)
+        factors = [f"{designs} strategies", *_many(loads, "load"), *_many(seeds, "seed")]
+        extra = len(self.cells) - asked
+        canaries = f" and {extra} canar{'y' if extra == 1 else 'ies'}" if extra else ""
+        return f"{' x '.join(factors)}: {asked} runs{canaries}, about {spoken(self.expected_s)}"
+
+
+def planned(plans: Sequence[Plan], repeat: int, left_out: Sequence[Mapping[str, str]] = ()) -> Sweep:
+    """Return the sweep over these plans, repeated with the next `repeat` seeds.
+
+    The canary comes first in each load, whether it was asked for or not. All loads are run once before the first
+    is repeated: cut short, a sweep has still seen everything.
+    """
+    wanted: list[tuple[Plan, bool]] = []
+    for turn in range(repeat):
+        turned = [plan.model_copy(update={"seed": plan.seed + turn}) for plan in dict.fromkeys(plans)]
+        for _, same in itertools.groupby(turned, key=_load):
+            under = list(same)
+            canary = under[0].canary
+            wanted += [(canary, canary in under), *((plan, True) for plan in under if plan != canary)]
+    varied = _varied([plan for plan, _ in wanted])
+    names: set[str] = set()
+    return Sweep(
+        tuple(Cell(plan, asked, _unused(_name(plan, varied, asked=asked), names)) for plan, asked in wanted),
+        tuple(left_out),
+    )
+
+
+def load(folder: Path) -> Sweep:
+    """Read the sweep of a folder.
+
+    Raises:
+        UsageError: there is none, or it is damaged or of another version.
+    """
+    path = folder / FILE
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        latest = f": did you mean {folder / 'latest'}?" if (folder / "latest").exists() else ""
+        raise UsageError(f"--resume {folder} holds no sweep, no {FILE}{latest}") from None
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--resume: {path} cannot be read: {error}") from error
+    found = document.get("schema") if isinstance(document, dict) else None
+    if found != SCHEMA:
+        raise UsageError(f"--resume: {path} has schema {found!r}; this version reads {SCHEMA!r}")
+    try:
+        cells = tuple(
+            Cell(PLANS.validate_python(row["plan"]), bool(row["asked"]), Path(row["folder"]).name)
+            for row in document["cells"]
+        )
+        left_out = tuple(document["left_out"])
+    except (ValidationError, KeyError, TypeError) as error:
+        raise UsageError(f"--resume: {path} is damaged: {str(error).splitlines()[0]}") from error
+    if not cells:
+        raise UsageError(f"--resume: {path} has no runs")
+    return Sweep(cells, left_out)
+
+
+def recorded(cell: Cell, folder: Path) -> dict[str, Any] | None:
+    """Return the summary of a cell that was run to its end, None for one that is still to be run."""
+    try:
+        summary = json.loads((folder / cell.folder / "summary.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    if not isinstance(summary, dict) or summary.get("interrupted") or summary.get("command") != command(cell.plan):
+        return None
+    return {**summary, "folder": cell.folder}
+
+
+def grid(pairs: Iterable[str]) -> list[list[str]]:
+    """Return every combination of `key=a,b` words, each as plain `key=value` words.
+
+    >>> grid(["p=0.05,0.2", "steps=3"])
+    [['p=0.05', 'steps=3'], ['p=0.2', 'steps=3']]
+
+    Raises:
+        UsageError: a key comes twice, or an empty value.
+    """
+    choices: list[list[str]] = []
+    seen: set[str] = set()
+    for pair in pairs:
+        name, equals, values = pair.partition("=")
+        if name in seen:
+            raise UsageError(f"--set {name} is given twice: write all its values in one, --set {name}=a,b")
+        seen.add(name)
+        words = list(dict.fromkeys(word.strip() for word in values.split(",")))
+        if equals and "" in words and len(words) > 1:
+            raise UsageError(f"--set {pair}: a value between the commas is missing")
+        choices.append([f"{name}={word}" for word in words] if equals else [pair])
+    return [list(choice) for choice in itertools.product(*choices)]
+
+
+def spoken(seconds: float) -> str:
+    """Word a time for people who wait.
+
+    >>> spoken(42), spoken(330), spoken(9000)
+    ('42 s', '6 min', '2 h 30 min')
+    """
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    hours, minutes = divmod(round(seconds / 60), 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min"
+
+
+def _load(plan: Plan) -> str:
+    return str(plan.canary.model_dump_json())
+
+
+def _many(count: int, noun: str) -> list[str]:
+    return [f"{count} {noun}s"] if count > 1 else []
+
+
+def _varied(plans: Sequence[Plan]) -> list[str]:
+    """Return which of users, settings and seed differ between the plans, in the order of a folder's name."""
+    rows = [_facts(plan) for plan in plans]
+    return [name for name in rows[0] if len({row[name] for row in rows}) > 1]
+
+
+def _facts(plan: Plan) -> dict[str, str]:
+    settings = {name: str(value) for name, value in plan.settings.model_dump(mode="json").items()}
+    return {"users": str(plan.users), **settings, "seed": str(plan.seed)}
+
+
+def _name(plan: Plan, varied: Sequence[str], *, asked: bool) -> str:
+    name = plan.strategy.rpartition(":")[2] if ".py:" in plan.strategy else plan.strategy
+    words = [name if asked else "canary", *([plan.sql] if plan.sql != "postgres" else [])]
+    facts = _facts(plan)
+    if varied:  # as soon as there are several loads, users and seed are always told
+        varied = ["users", *(each for each in varied if each not in {"users", "seed"}), "seed"]
+    words += [facts[each] if each in {"users", "seed"} else f"{each}={facts[each]}" for each in varied]
+    return "-".join(words).replace("/", "_")
+
+
+def _unused(name: str, names: set[str]) -> str:
+    """Return the name, or the next one that is free: two files may hold strategies of the same name."""
+    free = next(found for n in itertools.count(1) if (found := name if n == 1 else f"{name}.{n}") not in names)
+    names.add(free)
+    return free
