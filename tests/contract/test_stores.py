@@ -33,7 +33,7 @@ from oversold.errors import StoreUnavailableError, UsageError
 from oversold.stores import memcached, postgres
 from oversold.stores.endpoint import Endpoint, free_port
 from oversold.stores.guard import Guard
-from oversold.stores.providers import SERVERS, StoreChoice, connect, describe, stores
+from oversold.stores.providers import SERVERS, StoreChoice, close, connect, describe, stores
 
 pytestmark = pytest.mark.servers
 
@@ -44,8 +44,11 @@ ASK: Mapping[str, Callable[[Any], Any]] = {
     "redis": lambda client: client.ping(),
     "memcached": lambda client: client.version(),
     "sql": lambda client: client.exec_driver_sql("SELECT 1").scalar_one(),
+    "mariadb": lambda client: client.exec_driver_sql("SELECT 1").scalar_one(),
+    "rabbitmq": lambda client: client.channel().is_open,
+    "redlock": lambda client: all(one.ping() for one in client),
 }
-every_store = pytest.mark.parametrize("store", SERVERS)
+every_store = pytest.mark.parametrize("store", PROGRAMS)  # the newer ones have tests of their own beside these
 
 
 def answers(endpoint: Endpoint) -> bool:
@@ -54,7 +57,7 @@ def answers(endpoint: Endpoint) -> bool:
     try:
         return bool(ASK[endpoint.store](client))
     finally:
-        client.close()
+        close(endpoint.store, client)
 
 
 @contextmanager
@@ -210,6 +213,15 @@ def schemas(sql: psycopg.Connection[Any]) -> set[str]:
     return {row[0] for row in sql.execute("SELECT nspname FROM pg_namespace").fetchall()}
 
 
+def databases(endpoints: Mapping[str, Endpoint]) -> set[str]:
+    """Return all databases of the session's MariaDB."""
+    client = connect(endpoints["mariadb"], SystemClock(), 0)
+    try:
+        return set(client.exec_driver_sql("SHOW DATABASES").scalars())
+    finally:
+        close("mariadb", client)
+
+
 def test_given_server_is_left_as_it_was(
     endpoints: Mapping[str, Endpoint], guard: Guard, sql: psycopg.Connection[Any]
 ) -> None:
@@ -218,7 +230,7 @@ def test_given_server_is_left_as_it_was(
     foreign = {f"foreign:{word}", f"oversold:u{word}-1:left", f"{word}-1"}
     with redis.Redis.from_url(endpoints["redis"].url) as client:
         client.mset(dict.fromkeys(foreign, "1"))
-    before = schemas(sql)
+    before, kept = schemas(sql), databases(endpoints)
     own = {f"oversold:{word}-{number}:left" for number in range(1500)}
     with suppress(ZeroDivisionError), given(endpoints, guard, word) as run:
         assert {run[name].provider for name in ("redis", "sql")} == {"url"}
@@ -227,12 +239,13 @@ def test_given_server_is_left_as_it_was(
         with postgres.connect_raw(run["sql"], SystemClock(), 0, autocommit=True) as connection:
             connection.execute("CREATE TABLE stock (remaining_fen bigint)")
         (schema,) = schemas(sql) - before
+        assert databases(endpoints) - kept == {run["mariadb"].settings["database"]}
         assert run["sql"].settings["search_path"] == schema
         table = sql.execute("SELECT schemaname FROM pg_tables WHERE schemaname = %s", (schema,)).fetchall()
         assert table == [(schema,)]
         assert own | foreign <= keys(endpoints)  # planted: what is to be gone is found while it is there
         raise ZeroDivisionError
-    assert schemas(sql) == before
+    assert (schemas(sql), databases(endpoints)) == (before, kept)
     assert keys(endpoints) & (own | foreign) == foreign
     with redis.Redis.from_url(endpoints["redis"].url) as client:
         client.delete(*foreign)

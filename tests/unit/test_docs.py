@@ -16,9 +16,12 @@ import numpy as np
 import pytest
 import typer
 from pydantic import BaseModel
+from tests.unit.report.comparisons import comparison
 
 from oversold import errors, options, places
+from oversold.arguments import STORE_OPTIONS
 from oversold.bid_plan import BidSettings
+from oversold.catalogue import SECTIONS
 from oversold.checkers import CHECKERS
 from oversold.checkers import payouts as payout_checkers
 from oversold.cli import app
@@ -29,7 +32,7 @@ from oversold.payout_books import jobs_met
 from oversold.payout_evidence import BELIEF, PAYMENT, WITHDRAWAL, JobRun, PayoutEvidence
 from oversold.payout_plan import PayoutPlan, PayoutSettings
 from oversold.payout_summary import summarise
-from oversold.plan import Kind, settings_from
+from oversold.plan import SQLS, Kind, settings_from
 from oversold.platform.channels import profile as channel_profile
 from oversold.platform.channels.books import Books, Call
 from oversold.platform.channels.client import STATUS_CODES
@@ -37,7 +40,13 @@ from oversold.platform.channels.kernel import Kernel
 from oversold.platform.channels.profile import ChannelProfile, Outcomes
 from oversold.platform.channels.service import create_app
 from oversold.report import parquet, payout_parquet
+from oversold.report.cell_tables import cell_rows
+from oversold.report.cells import gather
+from oversold.report.page import bids as bids_page
+from oversold.report.page import payouts as payouts_page
+from oversold.report.page.words import CAPTIONS
 from oversold.shell import CommandError
+from oversold.stores.providers import LABELS, SERVERS, STORES
 from oversold.strategies import registry
 from oversold.strategies.payouts import composed
 from oversold.strategies.payouts.obligation_table import obligations
@@ -149,6 +158,66 @@ def test_a_missing_row_and_a_missing_name_are_found() -> None:
     assert unnamed("`t_s`, t, `since_s`", ["t_s", "t", "since"]) == ["t", "since"]
 
 
+def unpaired(section: str, names: Iterable[str]) -> list[str]:
+    """Return the variants (`a-b` where there is an `a`) that no row of a table names together with their `a`."""
+    rows = [line for line in section.splitlines() if line.startswith("|")]
+    variants = [(name, of) for name in names for of in names if name.startswith(f"{of}-")]
+    return [name for name, of in variants if not any(f"`{name}`" in row and f"`{of}`" in row for row in rows)]
+
+
+def test_every_variant_stands_beside_what_it_varies() -> None:
+    """docs/strategies.md has a row for each pair of a broken and a mended strategy; a missing one is found."""
+    section = text("docs/strategies.md").partition("### Broken and mended")[2].partition("\n## ")[0]
+    assert unpaired(section, registry.BID_STRATEGIES) == []
+    assert unpaired("| a hole | `a-b` | `a` |\n| `a-c` | `b` |\nso `a-c` is `a`", ["a", "a-b", "a-c"]) == ["a-c"]
+
+
+def test_every_server_is_documented() -> None:
+    """docs/stores.md has a row and a URL option for each server, docs/strategies.md a client for each store."""
+    document = text("docs/stores.md")
+    assert [label for name in SERVERS if f"\n| {(label := LABELS[name])} |" not in document] == []
+    urls = [f"--{name.replace('_', '-')}" for name in STORE_OPTIONS if name.endswith("_url")]
+    assert len(urls) == len(SERVERS)
+    assert [option for option in urls if option not in document] == []
+    assert without_row(text("docs/strategies.md"), [f"context.{store}" for store in STORES]) == []
+
+
+def test_the_page_and_its_charts_are_documented() -> None:
+    """docs/comparisons.md names each column of the page and each chart's file."""
+    columns = [column.title for column in (*bids_page.COLUMNS, *payouts_page.COLUMNS)]
+    assert unnamed(text("docs/comparisons.md"), [*columns, *CAPTIONS]) == []
+
+
+def test_every_key_of_a_comparison_is_documented() -> None:
+    """docs/output.md names each key of a cell, of a recorded comparison of bids and of its runs."""
+    document = text("docs/output.md")
+    (cell, *_) = cell_rows(gather(comparison(1)))
+    assert unnamed(document, [*cell, *cell["oversubscription"]]) == []
+    recorded = json.loads(text("fixtures/reports/bid-burst/compare.json"))
+    assert unnamed(document, recorded) == []
+    run = recorded["runs"][0]
+    assert [key for key in run if f"`{key}" not in document] == []
+    nested = [name for key in ("tranche", "rates", "load", "fairness") for name in run[key]]
+    assert [name for name in nested if f".{name}" not in document] == []
+
+
+def demo(document: str) -> set[str]:
+    """Return the words of the comparison of the incident's scale that a document shows."""
+    (line,) = re.findall(r"oversold (compare bid-burst .*--preset seed[^|\n]*)", document)
+    return set(line.split())
+
+
+def test_the_readme_says_what_make_demo_does() -> None:
+    """The same command as in the Makefile, and how many strategies there are; a difference is noticed."""
+    makefile, readme = text("Makefile"), text("README.md")
+    names = re.findall(r"^DEMO := (.*)$", makefile, re.MULTILINE)[0]
+    assert demo(makefile.replace("$(DEMO)", names)) == demo(readme)
+    assert demo(readme.replace(",row-lock,", ",", 1)) != demo(readme)
+    count = f"{len(registry.BID_STRATEGIES)} strategies"
+    assert count in readme
+    assert count in text("CHANGELOG.md")
+
+
 def test_the_interface_of_payouts_is_documented() -> None:
     """docs/payouts.md names each method of a strategy, each column of the obligations, each reply to a call."""
     document = text("docs/payouts.md")
@@ -220,6 +289,8 @@ def complaint(words: list[str]) -> str | None:
             pairs = list(given.get("settings") or [])
             for settings in grid(pairs) if words[0] == "compare" else [pairs]:
                 settings_from(options.SETTINGS[kind], {}, settings)
+            if wrong := next(_choices(given), None):
+                return f"there is no {wrong}"
             places.preset(given.get("preset"))
             if given.get("profile") and not given["profile"].endswith(".toml"):  # a file of the reader's own
                 places.profile(given["profile"])
@@ -230,6 +301,13 @@ def complaint(words: list[str]) -> str | None:
     except UsageError as error:
         return str(error)
     return None
+
+
+def _choices(given: dict[str, Any]) -> Iterator[str]:
+    """Yield the SQL servers, sections and names of a command that do not exist."""
+    known = {*SECTIONS, *registry.names("bids"), *composed.LOCKS, *composed.POLICIES}
+    yield from (word for word in (given.get("sql") or SQLS[0]).split(",") if word not in SQLS)
+    yield from (word for word in given.get("sections") or [] if word not in known)
 
 
 def _strategies(given: dict[str, Any]) -> list[str]:
@@ -260,6 +338,10 @@ def test_documented_commands_are_accepted(path: Path) -> None:
         ),
         ("so `oversold run payout-overlap --strategy none+blind-failover --profile sead` is", "sead"),
         ("so `oversold channels --profile hostil` is", "hostil"),
+        ("so `oversold compare bid-burst --set p=0.1,often` is", "often"),
+        ("so `oversold run bid-burst --strategy none --set p=0.1,0.2` is", "0.1,0.2"),
+        ("so `oversold compare bid-burst --sql postgres,mysql` is", "mysql"),
+        ("so `oversold list redis-lau` is", "redis-lau"),
     ],
 )
 def test_a_wrong_command_is_found(document: str, says: str) -> None:

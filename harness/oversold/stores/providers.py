@@ -68,13 +68,11 @@ class StoreChoice:
     def _check(self, store: str, url: str) -> None:
         """Refuse what cannot be read or leads elsewhere. No message shows the URL: it may hold a password."""
         if store == "redlock":
-            urls = url.split(",")
+            urls = redlock.urls(url)
             if len(urls) != redlock.INSTANCES:
-                raise UsageError(
-                    f"--redlock-url wants {redlock.INSTANCES} URLs with commas between, not {len(urls)}"
-                )
+                raise UsageError(f"redlock needs {redlock.INSTANCES} URLs with commas between, not {len(urls)}")
             for one in urls:
-                self._check("redis", one.strip())
+                self._check("redis", one)
             return
         wanted = f"the {LABELS[store]} URL must look like {SCHEMES[store][0]}://host:port"
         try:

@@ -9,7 +9,7 @@ from oversold.strategies.interface import Context
 TRIES = 3
 RELEASE_TRIES = 64
 FIRST_WAIT_S = 0.001
-LONGEST_WAIT_S = 0.05
+LONGEST_WAIT_S = 0.25
 
 
 class Serializable(StockRow):
