@@ -156,7 +156,7 @@ def compare(
         _alone(context, "--resume", {"stores", "charts", "json_", "allow_remote", "scenario", "resume"})
         sweep, folder = options.resumed(resume, scenario), resume
         scenario = sweep.canary.scenario
-        typed = _typed(context, scenario, values)
+        typed = _typed(context, scenario, {**values, "users": None})
     elif scenario is None:
         raise UsageError("compare needs a scenario, as in `oversold compare bid-burst`: see `oversold list`")
     else:
