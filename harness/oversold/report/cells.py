@@ -88,7 +88,8 @@ class Cell:
     @property
     def p99_ms(self) -> Spread:
         """The 99th percentile of the response times, in ms since the intended first tap."""
-        return Spread.of([run.get("latency_ms", {}).get("response", {}).get("p99") for run in self.runs])
+        # 0 stands for a run in which nobody was answered.
+        return Spread.of([run.get("latency_ms", {}).get("response", {}).get("p99") or None for run in self.runs])
 
     @property
     def attempts(self) -> Spread:

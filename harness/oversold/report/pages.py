@@ -148,7 +148,8 @@ def print_comparison(
     if swept:
         console.print(cell_tables.cells_table(found, document["canary"]))
     else:
-        table = payout_tables.comparison_table if runs and _pays(runs[0]) else tables.comparison_table
+        pays = "paid_twice" in document["canary"]
+        table = payout_tables.comparison_table if pays else tables.comparison_table
         console.print(table(runs, document["canary"]))
     for reason in cell_tables.reasons(found) if swept else tables.reasons(runs):
         console.print(reason, soft_wrap=True, markup=False)

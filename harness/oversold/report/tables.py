@@ -189,7 +189,7 @@ def _cells(run: Mapping[str, Any], say_users: bool) -> list[Text]:
         name.append("(canary)")
     if say_users:
         name.append(_users(run))
-    p99 = run.get("latency_ms", {}).get("response", {}).get("p99")
+    p99 = run.get("latency_ms", {}).get("response", {}).get("p99") or None  # 0: nobody was answered
     tries, wall = _number(load.get("attempts_per_bid")), _number(load.get("wall_s"))
     return [
         Text("\n".join(name)),
