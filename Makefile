@@ -21,7 +21,7 @@ check: $(VENV)/.installed ## the fast part: style, types, unit tests
 
 bench: $(VENV)/.installed ## oversold's lanes beside plain Locust and redis-benchmark; the audit of 10^5 to 10^7 taps
 	$(BIN)/python benchmarks/lanes.py
-	$(BIN)/python benchmarks/audit.py
+	$(BIN)/python benchmarks/audit.py --large
 
 $(VENV)/.installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "oversold needs Python 3.11 or newer: make PYTHON=python3.11 ...")'

@@ -1,4 +1,4 @@
-"""A sweep of bids in numbers: one line a strategy and load, the worst of all seeds and their range."""
+"""A sweep of bids in numbers: one line a strategy and load, all seeds together, with their range."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -23,12 +23,12 @@ from oversold.report.tables import (
 def cells_table(cells: Sequence[Cell], canary: Mapping[str, Any] | None) -> Table:
     """Lay out the cells under a heading for each load, the best strategy first.
 
-    `over`, `under` and `p99` are the worst of the seeds; below stands the range of those that differ. `canary` is
-    what compare.json says under that key.
+    `over` and `under` are the worst of the seeds, the others their mean; below stands the range of those that
+    differ. `canary` is what compare.json says under that key.
     """
     seeds = max((len(cell.runs) for cell in cells), default=0)
-    told = "worst of the seeds" if seeds > 1 else "share of the capacity"
-    legend = f"over, under: {told}; ok/s: mean goodput; p99: worst response since the intended start"
+    several = "worst of the seeds; ok/s, p99, tries: mean and range" if seeds > 1 else "share of the capacity"
+    legend = f"over, under: {several}; ok/s: goodput; p99: response since the intended start"
     table = ruled(("over", "under", "ok/s", "p99", "tries", "runs"), [legend, *proof([], canary)])
     for load in loads(cells):
         table.add_row(Text(load.label, style="bold"))
@@ -44,7 +44,7 @@ def _row(cell: Cell) -> list[Text]:
         Text(_both(cell.over, percent, cell.over.high)),
         Text(_both(cell.under, percent, cell.under.high)),
         Text(_both(cell.goodput, rate, cell.goodput.mean)),
-        Text(_both(cell.p99_ms, duration, cell.p99_ms.high)),
+        Text(_both(cell.p99_ms, duration, cell.p99_ms.mean)),
         Text(_both(cell.attempts, lambda tries: NOTHING if math.isnan(tries or 0) else f"{tries:.1f}", None)),
         Text(str(len(cell.runs))),
     ]

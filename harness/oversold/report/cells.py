@@ -88,8 +88,7 @@ class Cell:
     @property
     def p99_ms(self) -> Spread:
         """The 99th percentile of the response times, in ms since the intended first tap."""
-        # 0 stands for a run in which nobody was answered.
-        return Spread.of([run.get("latency_ms", {}).get("response", {}).get("p99") or None for run in self.runs])
+        return Spread.of([run.get("latency_ms", {}).get("response", {}).get("p99") for run in self.runs])
 
     @property
     def attempts(self) -> Spread:

@@ -116,7 +116,7 @@ def duration(ms: float | None) -> str:
     >>> duration(0.42), duration(4.2), duration(999.6), duration(3120), duration(40_800), duration(None)
     ('0.42 ms', '4.2 ms', '1.0 s', '3.1 s', '40.8 s', '-')
     """
-    if (ms := _number(ms)) is None:
+    if not (ms := _number(ms)):  # no time at all: nothing was measured
         return NOTHING
     for below, scale, digits, unit in (
         (0.995, 1, 2, "ms"),
@@ -189,7 +189,7 @@ def _cells(run: Mapping[str, Any], say_users: bool) -> list[Text]:
         name.append("(canary)")
     if say_users:
         name.append(_users(run))
-    p99 = run.get("latency_ms", {}).get("response", {}).get("p99") or None  # 0: nobody was answered
+    p99 = run.get("latency_ms", {}).get("response", {}).get("p99")
     tries, wall = _number(load.get("attempts_per_bid")), _number(load.get("wall_s"))
     return [
         Text("\n".join(name)),
