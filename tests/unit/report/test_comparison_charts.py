@@ -313,6 +313,8 @@ def test_the_title_of_fairness_names_both_ends() -> None:
     flat: list[float | None] = [0.5] * 10
     title = title_of(drawn("fairness", fair("queue", 0.001, flat), fair("lots", 0.48, flat)))
     assert title == "queue kept to the order of arrival best: 0.10 % of the pairs reversed; lots drew lots: 48.0 %"
+    backwards = title_of(drawn("fairness", fair("queue", 0.001, flat), fair("stack", 0.95, flat)))
+    assert backwards.endswith("stack served late comers first: 95.0 %")
     mild = title_of(drawn("fairness", fair("queue", 0.001, flat), fair("mild", 0.2, flat)))
     assert mild.endswith("mild strayed most: 20.0 %")
     assert (
