@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
 Recorded = tuple[Mapping[str, Any], Path]  # a summary and the folder that holds its Parquet files
 MOST_PANELS = 12  # runs that are read from their files and drawn one by one
-MOST_LINES = 40  # strategies whose response times are read
 
 
 def draw(folder: Path, document: Mapping[str, Any], cards: Mapping[str, Card]) -> list[Path]:
@@ -107,7 +106,7 @@ def _responses(runs: Sequence[Recorded]) -> list[tuple[str, npt.NDArray[np.float
     places = {id(summary): place for summary, place in runs}
     times = [
         (cell.label, _response_ms(parquet.read(places[id(cell.worst_run)])[0]))
-        for cell in cells.ordered(found)[:MOST_LINES]
+        for cell in cells.ordered(found)
     ]
     return [(name, values) for name, values in times if len(values)]
 

@@ -2,6 +2,7 @@
 
 from oversold.model import Bid, Hold
 from oversold.strategies.bids.memcached_cas import MemcachedCas
+from oversold.strategies.bids.retrying import tried
 from oversold.strategies.interface import Context
 
 TRIES = 8
@@ -19,16 +20,9 @@ class MemcachedCasRetry(MemcachedCas):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._clock = context.clock
-        self._random = context.random
+        self._context = context
 
     def reserve(self, bid: Bid) -> Hold:
         """Try again after 0..1, 0..2, 0..4 ms and so on."""
-        wait_s = FIRST_WAIT_S
-        for _ in range(TRIES - 1):
-            hold = super().reserve(bid)
-            if hold.verdict != "busy":
-                return hold
-            self._clock.sleep(self._random.uniform(0, wait_s))
-            wait_s *= 2
-        return super().reserve(bid)
+        once = super().reserve
+        return tried(lambda: once(bid), self._context, TRIES, FIRST_WAIT_S)

@@ -13,7 +13,8 @@ from pika.exceptions import UnroutableError
 from oversold.model import Bid, Claim, Hold, HoldVerdict, Tranche
 from oversold.strategies.bids import stock_table
 from oversold.strategies.bids.allocation import allocate
-from oversold.strategies.bids.stock_table import ID, REMAINING, WRITE
+from oversold.strategies.bids.stock_table import REMAINING, WRITE
+from oversold.strategies.dialects import ID
 from oversold.strategies.interface import Context, key
 
 if TYPE_CHECKING:

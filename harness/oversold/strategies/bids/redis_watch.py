@@ -1,16 +1,17 @@
 """Redis' optimistic lock: WATCH, and EXEC only if nobody else has written."""
 
-from typing import ClassVar, cast
+from typing import cast
 
 from redis import WatchError
 
-from oversold.model import Bid, Claim, Hold, Tranche
-from oversold.strategies.interface import Context, key
+from oversold.model import Bid, Hold
+from oversold.strategies.bids.redis_stock import RedisStock
+from oversold.strategies.interface import key
 
 TRIES = 16
 
 
-class RedisWatch:
+class RedisWatch(RedisStock):
     """WATCH and GET the stock, compare, MULTI DECRBY EXEC; overtaken, try again at once, up to 16 times.
 
     Guarantee: never more than the capacity is held: Redis drops the transaction if anybody wrote in between.
@@ -19,15 +20,6 @@ class RedisWatch:
     trips, so the more bidders come, the fewer are served a second; those whose tries run out are told busy
     while stock remains.
     """
-
-    stores: ClassVar[frozenset[str]] = frozenset({"redis"})
-
-    def __init__(self, context: Context) -> None:
-        self._redis = context.redis
-
-    def open(self, tranche: Tranche) -> None:
-        """Set the stock to the capacity."""
-        self._redis.set(key(tranche.tranche_id, "left"), tranche.capacity_fen)
 
     def reserve(self, bid: Bid) -> Hold:
         """Try again at once whenever somebody else was faster."""
@@ -47,18 +39,3 @@ class RedisWatch:
                     continue
                 return Hold("ok")
         return Hold("busy")
-
-    def confirm(self, bid: Bid, hold: Hold) -> bool:
-        """Nothing to do: the stock was taken when it was reserved."""
-        return True
-
-    def release(self, bid: Bid, hold: Hold) -> bool:
-        """INCRBY once; a marker makes a second call harmless."""
-        if self._redis.set(key(bid.tranche_id, "released", bid.bid_id), 1, nx=True):
-            self._redis.incrby(key(bid.tranche_id, "left"), bid.amount_fen)
-        return True
-
-    def status(self, tranche_id: str) -> Claim:
-        """Report the stock as it stands."""
-        left = int(self._redis.get(key(tranche_id, "left")) or 0)
-        return Claim("open" if left > 0 else "full", left)

@@ -6,7 +6,8 @@ import sqlalchemy as sa
 
 from oversold.model import Bid, Claim, Hold
 from oversold.strategies.bids.row_lock import LOCK
-from oversold.strategies.bids.stock_table import ID, REMAINING, WRITE, StockRow, insert_once, metadata
+from oversold.strategies.bids.stock_table import REMAINING, WRITE, StockRow, metadata
+from oversold.strategies.dialects import ID, insert_once
 from oversold.strategies.interface import Context
 
 sold = sa.Table(

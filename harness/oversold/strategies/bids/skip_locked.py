@@ -8,7 +8,8 @@ import sqlalchemy as sa
 
 from oversold.errors import UsageError
 from oversold.model import Bid, Claim, Hold, Tranche
-from oversold.strategies.bids.stock_table import ID, metadata
+from oversold.strategies.bids.stock_table import metadata
+from oversold.strategies.dialects import ID
 from oversold.strategies.interface import Context
 
 MAX_UNITS = 1_000_000

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from oversold.model import Bid, Claim, Hold, Tranche
+from oversold.strategies.dialects import ID, insert_once
 from oversold.strategies.interface import Context
 
-ID = sa.String(80)  # MariaDB wants to know how long a key can be
 # What PostgreSQL and MariaDB say when transactions are in each other's way and one of them was undone:
 # serialization failure and deadlock; deadlock, and a row that has changed since it was read.
 CONFLICTS = frozenset({"40001", "40P01", 1213, 1020})
@@ -41,18 +40,6 @@ ADD = (
     .where(OF_TRANCHE)
     .values(remaining_fen=stock.c.remaining_fen + sa.bindparam("amount"), version=stock.c.version + 1)
 )
-
-
-def insert_once(table: sa.Table, **values: sa.ColumnElement[Any]) -> Mapping[str, sa.Insert]:
-    """Return, by dialect name, an INSERT whose `rowcount` is 0 where a row with the same key is there already."""
-    on_postgresql = postgresql.insert(table).values(values).on_conflict_do_nothing()
-    on_mariadb = sa.insert(table).values(values).prefix_with("IGNORE")
-    # Unless it is told to, SQLAlchemy forgets how many rows an INSERT made.
-    return {
-        "postgresql": on_postgresql.execution_options(preserve_rowcount=True),
-        "mariadb": on_mariadb.execution_options(preserve_rowcount=True),
-    }
-
 
 MARK = insert_once(released, tranche_id=sa.bindparam("tranche"), bid_id=sa.bindparam("bid"))
 # One statement: marker and stock change together or not at all, and the stock row is locked for one round trip.

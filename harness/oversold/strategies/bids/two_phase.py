@@ -9,7 +9,8 @@ from sqlalchemy.ext.compiler import compiles
 
 from oversold.model import Bid, Hold
 from oversold.strategies.bids.conditional_update import TAKE
-from oversold.strategies.bids.stock_table import ADD, ID, StockRow, insert_once, metadata
+from oversold.strategies.bids.stock_table import ADD, StockRow, metadata
+from oversold.strategies.dialects import ID, insert_once
 from oversold.strategies.interface import Context
 
 HOLD_S = 10.0

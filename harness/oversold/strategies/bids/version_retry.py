@@ -1,6 +1,7 @@
 """The optimistic lock with patience."""
 
 from oversold.model import Bid, Hold
+from oversold.strategies.bids.retrying import tried
 from oversold.strategies.bids.version import Version
 from oversold.strategies.interface import Context
 
@@ -20,16 +21,8 @@ class VersionRetry(Version):
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)
-        self._clock = context.clock
-        self._random = context.random
+        self._context = context
 
     def reserve(self, bid: Bid) -> Hold:
         """Try again after 0..1, 0..2, 0..4 ms and so on, up to 0..50 ms."""
-        wait_s = FIRST_WAIT_S
-        for _ in range(TRIES - 1):
-            hold = self._once(bid)
-            if hold.verdict != "busy":
-                return hold
-            self._clock.sleep(self._random.uniform(0, wait_s))
-            wait_s = min(LONGEST_WAIT_S, wait_s * 2)
-        return self._once(bid)
+        return tried(lambda: self._once(bid), self._context, TRIES, FIRST_WAIT_S, LONGEST_WAIT_S)
