@@ -14,12 +14,14 @@ import sqlalchemy as sa
 
 from oversold.clock import Clock, SystemClock, seeded
 from oversold.model import Job, JobName, Obligation, Payday, PayReply, QueryReply, Terms, VoidReply
+from oversold.plan import Sql
 from oversold.stores.endpoint import Endpoint
 from oversold.stores.providers import connect
 from oversold.strategies.payouts import obligation_table
 from oversold.strategies.payouts.desk import END_STATUSES
 from oversold.strategies.payouts.interface import Channel, PayoutContext, PayoutStrategy
 from oversold.strategies.payouts.obligation_table import obligations
+from tests.sale import placed
 
 PROMPT = Terms(timeout_s=0.01, visibility_s=0.0, settle_s=0.0, honours_keys=True, key_retention_s=1e6)
 JOIN_S = 60
@@ -187,11 +189,13 @@ class PaydayRun:
         endpoints: Mapping[str, Endpoint],
         stack: ExitStack,
         clock: Clock | None = None,
+        sql: Sql = "postgres",
     ) -> None:
         self.payday = payday
         self.channels = {channel.name: channel for channel in channels}
         self.clock = clock or SystemClock()
-        self._kind, self._endpoints, self._stack = kind, endpoints, stack
+        self._kind, self._stack = kind, stack
+        self._endpoints = placed(endpoints, kind.stores | {"sql"}, sql)
         self._workers = 0
         self.sql: sa.Connection = self._client("sql")
         obligation_table.create(self.sql, payday)
@@ -250,7 +254,7 @@ class PaydayRun:
         self.sql.execute(
             sa.update(obligations)
             .where(obligations.c.payday_id == self.payday.payday_id)
-            .values(since=obligations.c.since - sa.func.make_interval(0, 0, 0, 0, 0, 0, seconds))
+            .values(since=sa.text(f"since - INTERVAL '{seconds}' SECOND"))
         )
         self.sql.commit()
 

@@ -30,6 +30,7 @@ GROUND = (
 DESK = (
     "arguments",
     "shell",
+    "showing",
     "sweep",
     "runs",
     "bid_runs",

@@ -57,7 +57,7 @@ def prepared(session: Session, plan: BidPlan, raw: Path) -> Iterator[tuple[Assig
     assignment = Assignment(plan, run_id, fields, raw.resolve())
     tranche = tranche_of(assignment)
     raw.mkdir(parents=True, exist_ok=True)
-    burst = BidBurst(needed=session.servers())
+    burst = BidBurst(needed=session.servers(plan))
     kind = session.kind(plan.strategy)
     with session.ledger() as connection:
         ledgers.create(connection, tranche)

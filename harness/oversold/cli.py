@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import signal
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Any
@@ -90,7 +91,7 @@ def run(
 
     Example: oversold run bid-burst --strategy redis-lua --users 5000 --set reopen_on_release=false
     """
-    from oversold import catalogue, options, places, terminal
+    from oversold import options, places, showing, terminal
     from oversold.comparison import run_exit, run_one
     from oversold.session import Session
 
@@ -103,11 +104,8 @@ def run(
         with Session([plan, plan.canary] if canary else [plan], choice, telling) as session:
             folder = places.new_run_folder(out, scenario, plan.seed)
             summary, place = run_one(session, plan, folder, with_canary=canary)
-        telling.phase("drawing charts")
-        from oversold.report import pages  # matplotlib must not sit in memory during the burst
-
-        pictures = pages.draw(place, summary, catalogue.cards_of({"runs": [summary]})) if values["charts"] else []
-    pages.print_run(console, summary, place, pictures)
+        pictures = showing.drawn(telling, place, summary, wanted=values["charts"])
+    showing.shown(console, summary, place, pictures)
     _finish(summary, json_, run_exit(summary))
 
 
@@ -148,13 +146,15 @@ def compare(
 
     Example: oversold compare bid-burst -s redis-lua,row-lock,version --users 1000,5000 --set p=0.05,0.2 --repeat 3
     """
-    from oversold import catalogue, comparison, options, places, terminal
+    from oversold import comparison, options, places, showing, terminal
     from oversold.session import Session
+    from oversold.sweep import finished
 
     out = values["out"]
     if resume is not None:
         _alone(context, "--resume", {"stores", "charts", "json_", "allow_remote", "scenario", "resume"})
-        sweep, folder = options.resumed(resume, scenario), resume
+        folder = resume.resolve()  # `latest` may move on meanwhile
+        sweep = options.resumed(folder, scenario)
         scenario = sweep.canary.scenario
         typed = _typed(context, scenario, {**values, "users": None})
     elif scenario is None:
@@ -165,17 +165,16 @@ def compare(
     choice = options.choice_of(typed)
     options.writable(folder or out)
     console = terminal.console(json_on_stdout=json_)
-    terminal.announce(sweep)
+    done = finished(sweep, folder) if folder else {}
+    todo = [cell for cell in sweep.cells if cell not in done]
+    terminal.announce(sweep, todo)
     with terminal.telling() as telling:
-        with Session([cell.plan for cell in sweep.cells], choice, telling) as session:
+        with Session([cell.plan for cell in todo], choice, telling) if todo else nullcontext() as session:
             folder = folder or places.new_run_folder(out, scenario, sweep.canary.seed)
             document = comparison.compare(session, sweep, folder)
         telling.within("")
-        telling.phase("drawing charts")
-        from oversold.report import pages  # matplotlib must not sit in memory during the burst
-
-        pictures = pages.draw(folder, document, catalogue.cards_of(document)) if values["charts"] else []
-    pages.print_comparison(console, document, folder, pictures)
+        pictures = showing.drawn(telling, folder, document, wanted=values["charts"])
+    showing.shown(console, document, folder, pictures)
     _finish(document, json_, comparison.comparison_exit(document))
 
 
@@ -201,35 +200,33 @@ def report(
 
     Several folders are also put side by side, with what differed in their conditions: yesterday's and today's.
     """
-    import os
-
-    from oversold import catalogue, comparison, options, places, terminal
-    from oversold.report import pages, sources
+    from oversold import comparison, showing, terminal
+    from oversold.report import sources
+    from oversold.session import Telling
 
     console = terminal.console(json_on_stdout=json_)
     found, problems = sources.gathered(folders)
+    read = []
+    for source in found:
+        try:
+            files = showing.drawn(Telling(), source.folder, dict(source.document), wanted=True)
+        except UsageError as error:  # a file that is gone
+            problems.append(f"left out: {error}")
+            continue
+        read.append(source)
+        showing.shown(console, dict(source.document), source.folder, files)
     for problem in problems:
         shell.complain(problem)
-    together = sources.side_by_side(found) if len(found) > 1 else None
-    documents = [dict(source.document) for source in found]
-    for source in found:
-        files = pages.draw(source.folder, source.document, catalogue.cards_of(source.comparison))
-        printing = pages.print_comparison if source.is_comparison else pages.print_run
-        printing(console, source.document, source.folder, files)
-    if together is not None:
-        options.writable(out)
-        folder = places.new_run_folder(out, "side-by-side", together["runs"][0]["seed"])
-        for run in together["runs"]:
-            run["folder"] = os.path.relpath(run["folder"], folder)
-        comparison.write(together, folder)
-        pages.print_comparison(
-            console, together, folder, pages.draw(folder, together, catalogue.cards_of(together))
-        )
+    if len(read) > 1:
+        showing.side_by_side(console, read, out)
+    documents = [dict(source.document) for source in read]
     codes = [
         comparison.comparison_exit(document) if "runs" in document else comparison.run_exit(document)
         for document in documents
-    ]
-    _finish(documents[0] if len(documents) == 1 else {"reports": documents}, json_, comparison.worst(codes))
+    ] + [Exit.USAGE] * bool(problems)
+    _finish(
+        documents[0] if len(folders) == 1 and documents else {"reports": documents}, json_, comparison.worst(codes)
+    )
 
 
 @app.command(name="list")
@@ -309,7 +306,7 @@ def attend(
     context: typer.Context, scenario: Scenario, strategy: Annotated[str, typer.Option()], **values: Any
 ) -> None:
     """Keep the stores of a plain `locust -f` run and audit it at the end. Locust starts this by itself."""
-    from oversold import catalogue, options, places, runs, terminal
+    from oversold import options, places, runs, showing, terminal
     from oversold.comparison import run_exit
     from oversold.session import Session, Telling
 
@@ -321,10 +318,8 @@ def attend(
     with Session([plan], options.choice_of(typed), Telling()) as session:
         folder = places.new_run_folder(out, scenario, plan.seed)
         summary = runs.attend(session, plan, folder, sys.stdin, sys.stdout)
-    from oversold.report import pages
-
-    pictures = pages.draw(folder, summary, catalogue.cards_of({"runs": [summary]})) if values["charts"] else []
-    pages.print_run(terminal.console(json_on_stdout=True), summary, folder, pictures)
+    pictures = showing.drawn(Telling(), folder, summary, wanted=values["charts"])
+    showing.shown(terminal.console(json_on_stdout=True), summary, folder, pictures)
     raise typer.Exit(run_exit(summary))
 
 

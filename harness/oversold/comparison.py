@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import itertools
-import json
 import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from oversold.errors import Exit
+from oversold import places
+from oversold.errors import Exit, HarnessError
 from oversold.payout_plan import PayoutPlan
 from oversold.plan import Plan
 from oversold.report.cell_tables import cell_rows
@@ -18,7 +18,7 @@ from oversold.report.cells import gather
 from oversold.runs import run
 from oversold.session import Session
 from oversold.summary import command
-from oversold.sweep import FILE, Cell, Sweep, recorded, spoken
+from oversold.sweep import FILE, Cell, Sweep, finished, held, spoken
 
 SCHEMA = "oversold/compare/1"
 EXITS = {"pass": Exit.PASS, "fail": Exit.BROKEN, "inconclusive": Exit.INCONCLUSIVE}
@@ -45,45 +45,47 @@ def run_one(session: Session, plan: Plan, folder: Path, *, with_canary: bool) ->
     return run(session, plan, folder, canary), folder
 
 
-def compare(session: Session, sweep: Sweep, folder: Path) -> dict[str, Any]:
+def compare(session: Session | None, sweep: Sweep, folder: Path) -> dict[str, Any]:
     """Run every cell of a sweep that was not run to its end before; a cell that fails does not stop the others.
+
+    Where none is left no `session` is needed.
 
     Returns the document of compare.json. It is written after each run, so that an interrupted comparison keeps
     what it has; it then says `"interrupted": true`.
     """
     if not (folder / FILE).exists():
         sweep.save(folder)
-    course = Course(sweep, folder)
-    for cell in course.open_cells:
-        try:
-            course.take(cell, _run_cell(session, cell, folder, course))
-        except KeyboardInterrupt:
-            course.interrupted = True
-        except Exception as error:  # whatever it was, the other cells can still be run
-            if os.environ.get("OVERSOLD_DEBUG"):
-                raise
-            course.failed[cell] = " ".join(f"{error}".split()) or type(error).__name__
-        course.write()
-        session.telling.line(course.said_of(cell))
-        if course.interrupted:
-            break
-    return course.write()
+    with held(folder):
+        course = Course(sweep, folder)
+        for cell in course.open_cells:
+            assert session is not None
+            course.begin(cell)
+            session.telling.within(course.place())
+            try:
+                course.take(cell, _run_cell(session, cell, folder, course))
+            except KeyboardInterrupt:
+                course.interrupted = True
+            except Exception as error:  # whatever it was, the other cells can still be run
+                if os.environ.get("OVERSOLD_DEBUG"):
+                    raise
+                course.fail(cell, " ".join(f"{error}".split()) or type(error).__name__)
+            course.write()
+            session.telling.line(course.said_of(cell))
+            if course.interrupted:
+                break
+        return course.write()
 
 
 def _run_cell(session: Session, cell: Cell, folder: Path, course: Course) -> dict[str, Any]:
+    before = course.canaries.get(cell.load)
+    if before is None and cell.plan != cell.plan.canary:
+        raise HarnessError("its canary could not be run, so nothing would be proven")
     below = folder / cell.folder
     if below.exists():  # what a run left that did not come to its end
-        below.rename(
-            next(p for n in itertools.count(1) if not (p := folder / f"{cell.folder}.broken-{n}").exists())
-        )
+        numbers = itertools.count(1)
+        below.rename(next(p for n in numbers if not (p := folder / f"{cell.folder}.broken-{n}").exists()))
     below.mkdir()
-    session.telling.within(course.place())
-    started = time.monotonic()
-    try:
-        before = course.canaries.get(cell.load)
-        summary = run(session, cell.plan, below, broken_share(before) if before else None)
-    finally:
-        course.spent(cell, time.monotonic() - started)
+    summary = run(session, cell.plan, below, broken_share(before) if before else None)
     return {**summary, "folder": below.name}
 
 
@@ -92,46 +94,52 @@ class Course:
 
     def __init__(self, sweep: Sweep, folder: Path) -> None:
         self._sweep, self._folder = sweep, folder
-        found = {cell: recorded(cell, folder) for cell in sweep.cells}
-        self._summaries = {cell: summary for cell, summary in found.items() if summary is not None}
+        self._summaries = finished(sweep, folder)
         self.open_cells = [cell for cell in sweep.cells if cell not in self._summaries]
         self.canaries = {c.load: s for c, s in self._summaries.items() if c.plan == c.plan.canary}
         self.failed: dict[Cell, str] = {}
         self.interrupted = False
+        self._begun, self._begun_s = 0, 0.0
         self._spent_s = self._expected_s = 0.0
-        self._finished = 0
+
+    def begin(self, cell: Cell) -> None:
+        """Note that a cell begins."""
+        self._begun += 1
+        self._begun_s = time.monotonic()
 
     def take(self, cell: Cell, summary: dict[str, Any]) -> None:
-        """Take in the summary of a cell."""
+        """Take in the summary of a cell, and learn from how long it took."""
         self.interrupted = bool(summary.get("interrupted"))
         self._summaries[cell] = summary
+        self._spent_s += time.monotonic() - self._begun_s
+        self._expected_s += cell.plan.expected_s
         if cell.plan == cell.plan.canary:
             self.canaries[cell.load] = summary
 
-    def spent(self, cell: Cell, seconds: float) -> None:
-        """Learn from how long a cell took."""
-        self._finished += 1
-        self._spent_s += seconds
-        self._expected_s += cell.plan.expected_s
+    def fail(self, cell: Cell, why: str) -> None:
+        """Note that a cell could not be run."""
+        self.failed[cell] = why
 
     def place(self) -> str:
         """Return where we are and what is left, in a few words; nothing for a single run."""
         if len(self._sweep.cells) == 1:
             return ""
-        done = len(self._sweep.cells) - len(self.open_cells) + self._finished
-        left = sum(cell.plan.expected_s for cell in self.open_cells[self._finished :])
+        left = sum(cell.plan.expected_s for cell in self.open_cells[self._begun - 1 :])
         pace = self._spent_s / self._expected_s if self._expected_s else 1.0
-        return f"{done + 1}/{len(self._sweep.cells)}, {spoken(left * pace)} left"
+        return f"{self._place}/{len(self._sweep.cells)}, {spoken(left * pace)} left"
+
+    @property
+    def _place(self) -> int:
+        return len(self._sweep.cells) - len(self.open_cells) + self._begun
 
     def said_of(self, cell: Cell) -> str:
         """Return what became of a cell, in one line."""
-        done = len(self._sweep.cells) - len(self.open_cells) + self._finished
         if cell in self.failed:
             told = f"FAILED: {self.failed[cell]}"
         else:
             summary = self._summaries.get(cell)
             told = _outcome(summary) if summary else "interrupted"
-        return f"{done:>3}/{len(self._sweep.cells)} {cell.folder}: {told}"
+        return f"{self._place:>3}/{len(self._sweep.cells)} {cell.folder}: {told}"
 
     def write(self) -> dict[str, Any]:
         """Write compare.json; return its document."""
@@ -141,7 +149,8 @@ class Course:
 
     def _document(self) -> dict[str, Any]:
         order = self._sweep.cells
-        canaries = [self.canaries[load] for load in dict.fromkeys(c.load for c in order) if load in self.canaries]
+        canaries = [self.canaries.get(load) for load in dict.fromkeys(cell.load for cell in order)]
+        missing = any(cell not in self._summaries and cell not in self.failed for cell in order)
         failed = [
             {
                 "strategy": cell.plan.strategy,
@@ -156,7 +165,8 @@ class Course:
         runs = [self._summaries[cell] for cell in order if cell.asked and cell in self._summaries]
         return {
             "schema": SCHEMA,
-            **({"interrupted": True} if self.interrupted else {}),
+            # Also while it goes on: a sweep that was killed must not look like a whole one.
+            **({"interrupted": True} if self.interrupted or missing else {}),
             "runs": runs,
             "cells": cell_rows(gather(runs)),
             "canary": _canary_document(self._sweep.canary, canaries),
@@ -168,8 +178,7 @@ class Course:
 
 def write(document: Mapping[str, Any], folder: Path) -> None:
     """Write compare.json."""
-    text = json.dumps(document, indent=1, ensure_ascii=False)
-    (folder / "compare.json").write_text(text + "\n", encoding="utf-8")
+    places.write_json(folder / "compare.json", document)
 
 
 def _outcome(summary: Mapping[str, Any]) -> str:
@@ -202,8 +211,12 @@ def worst(codes: Sequence[Exit]) -> Exit:
     return next((code for code in (Exit.BROKEN, Exit.USAGE, Exit.INCONCLUSIVE) if code in codes), Exit.PASS)
 
 
-def _canary_document(canary: Plan, summaries: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return what compare.json says of the canary: one row a load, and whether all of them broke their promise."""
+def _canary_document(canary: Plan, of_loads: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
+    """Return what compare.json says of the canary: one row a load, and whether it broke its promise under all.
+
+    `of_loads` are the canaries' summaries, None for a load whose canary has not been run.
+    """
+    summaries = [summary for summary in of_loads if summary is not None]
     runs = [
         {
             "users": summary["load"]["users"],
@@ -216,7 +229,7 @@ def _canary_document(canary: Plan, summaries: Sequence[Mapping[str, Any]]) -> di
         for summary in summaries
     ]
     shares = [broken_share(summary) for summary in summaries]
-    proven = bool(shares) and all(share > 0 for share in shares)
+    proven = len(shares) == len(of_loads) and all(share > 0 for share in shares)
     return {
         "strategy": canary.strategy,
         **(

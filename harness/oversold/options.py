@@ -111,7 +111,7 @@ def sweep_of(typed: Typed, strategies: str, users: str | None, repeat: str) -> S
         if plan.strategy not in named and (needed := sorted(servers_of(plan) & lacks.keys()))
     }
     left_out = {
-        plan.strategy: {"strategy": plan.strategy, "sql": plan.sql, "why": lacks[needed[0]]}
+        (plan.strategy, plan.sql): {"strategy": plan.strategy, "sql": plan.sql, "why": lacks[needed[0]]}
         for plan, needed in without.items()
     }
     plans = [plan for plan in plans if plan not in without]

@@ -69,7 +69,7 @@ def prepared(
         urls = {name: endpoint.url for name, endpoint in burst.channels.items()}
         assignment = Assignment(plan, payday_id, fields, raw.resolve(), urls)
         burst.needed = {
-            **session.servers(),
+            **session.servers(plan),
             **{endpoint.pid: f"payment channel {name}" for name, endpoint in burst.channels.items()},
         }
         clients = {store: connect(placed[store], SystemClock(), 0) for store in stores}

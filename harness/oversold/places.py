@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import datetime
 from functools import cache
 from pathlib import Path
@@ -141,6 +142,13 @@ def _toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"{path} cannot be read: {error}") from error
+
+
+def write_json(path: Path, document: Mapping[str, Any]) -> None:
+    """Write a document at once: whoever reads it, and whatever ends us, finds the old one or the new one."""
+    beside = path.with_name(f".{path.name}-{os.getpid()}")
+    beside.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    beside.replace(path)
 
 
 def new_run_folder(out: Path, scenario_name: str, seed: int) -> Path:

@@ -129,9 +129,7 @@ def _audited(
     summary = framed(own, findings, seen, raw, session.used(plan), time.monotonic() - started)
     if burst.interrupted:
         summary["interrupted"] = True
-    (folder / "summary.json").write_text(
-        json.dumps(summary, indent=1, ensure_ascii=False) + "\n", encoding="utf-8"
-    )
+    places.write_json(folder / "summary.json", summary)
     shutil.rmtree(assignment.raw, ignore_errors=True)
     return summary
 
@@ -150,7 +148,7 @@ def _circumstances(session: Session, plan: Plan, burst: Burst, raw: Raw, canary:
         ended=reason or (None if burst.opened else "the strategy could not be opened"),
         hung=burst.ending.hung or not burst.opened,
         lost_workers=sorted(lost_workers),
-        lost_stores=session.lost_stores(),
+        lost_stores=session.lost_stores(plan),
         faults=sorted(faults, key=lambda row: -row["count"]),
         damaged=raw.damaged,
     )

@@ -108,11 +108,11 @@ class Session:
             )
             self._stack = stack.pop_all()
 
-    def lost_stores(self) -> list[str]:
-        """Return the labels of the stores that have died since they were started."""
+    def lost_stores(self, plan: Plan | None = None) -> list[str]:
+        """Return the labels of the servers that have died since they were started: those of a run, or all."""
         return [
             LABELS[name]
-            for name, endpoint in sorted(self.endpoints.items())
+            for name, endpoint in sorted((self.used(plan) if plan else self.endpoints).items())
             if any(self.guard.returncode(pid) is not None for pid in endpoint.pids) or not _answers(endpoint)
         ]
 
@@ -120,17 +120,24 @@ class Session:
         """Return a strategy's class."""
         return self._kinds[strategy]
 
-    def servers(self) -> dict[int, str]:
-        """Return the processes of the servers that this session has started, with their labels."""
-        return {pid: LABELS[name] for name, endpoint in self.endpoints.items() for pid in endpoint.pids}
+    def servers(self, plan: Plan) -> dict[int, str]:
+        """Return the processes of the servers that a run uses and that this session has started, with labels."""
+        return {pid: LABELS[name] for name, endpoint in self.used(plan).items() for pid in endpoint.pids}
 
     def new_run(self) -> str:
         """Return the id of the next run; servers that died in the one before are replaced first."""
-        if self._runs and self.lost_stores():
+        if self._runs and not self._whole():
             self._stack.close()
             self._open()
         self._runs += 1
         return f"{self._word}-{self._runs}"
+
+    def _whole(self) -> bool:
+        """Return whether all servers run; they do not where the guard has died, or could not start them anew."""
+        try:
+            return not self.lost_stores()
+        except OSError:
+            return False
 
     def used(self, plan: Plan) -> dict[str, Endpoint]:
         """Return the servers that one run uses, by their own names."""
@@ -184,6 +191,8 @@ def asked(work: Callable[[], Answer], phase: str, burst: Burst) -> Answer | None
         return within(CALL_S, work)
     except HungCallError as error:
         burst.fault("hung", phase, str(error))
+    except LimitError:
+        raise  # the plan asks for more than the strategy is made for: no fault of either
     except Exception as error:  # noqa: BLE001 - user code may raise anything
         burst.fault("store" if connection_lost(error) else "raised", phase, told(error))
     return None

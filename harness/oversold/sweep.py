@@ -5,15 +5,18 @@ A sweep is written down beside its runs, so that an interrupted one can be gone 
 
 from __future__ import annotations
 
+import fcntl
 import itertools
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
+from oversold import places
 from oversold.assignment import PLANS
 from oversold.errors import UsageError
 from oversold.plan import Plan
@@ -21,6 +24,7 @@ from oversold.summary import command
 
 FILE = "sweep.json"
 SCHEMA = "oversold/sweep/1"
+MOST_SEED = 2**63
 LONG_S = 600.0  # a sweep that takes longer says how to make it shorter
 
 
@@ -50,11 +54,6 @@ class Sweep:
         """The canary of the first load."""
         return self.cells[0].plan.canary
 
-    @property
-    def expected_s(self) -> float:
-        """About how long all runs take."""
-        return sum(cell.plan.expected_s for cell in self.cells)
-
     def save(self, folder: Path) -> None:
         """Write the sweep to its folder. No store's address is in it."""
         rows = [
@@ -62,18 +61,21 @@ class Sweep:
             for cell in self.cells
         ]
         document = {"schema": SCHEMA, "cells": rows, "left_out": [dict(row) for row in self.left_out]}
-        (folder / FILE).write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        places.write_json(folder / FILE, document)
 
-    def describe(self) -> str:
-        """Return how much there is to do, in one line."""
+    def describe(self, open_cells: Sequence[Cell]) -> str:
+        """Return how much there is to do, in one line; `open_cells` are those that are still to be run."""
         loads = len({_load(cell.plan.model_copy(update={"seed": 0})) for cell in self.cells})
         seeds = len({cell.plan.seed for cell in self.cells})
         designs = len({(cell.plan.strategy, cell.plan.sql) for cell in self.cells if cell.asked})
         asked = sum(cell.asked for cell in self.cells)
-        factors = [f"{designs} strategies", *_many(loads, "load"), *_many(seeds, "seed")]
+        factors = [_counted(designs, "design"), *_many(loads, "load"), *_many(seeds, "seed")]
         extra = len(self.cells) - asked
         canaries = f" and {extra} canar{'y' if extra == 1 else 'ies'}" if extra else ""
-        return f"{' x '.join(factors)}: {asked} runs{canaries}, about {spoken(self.expected_s)}"
+        done = len(self.cells) - len(open_cells)
+        left = f", {done} of them done" if done else ""
+        todo = f", about {spoken(sum(cell.plan.expected_s for cell in open_cells))}" if open_cells else ""
+        return f"{' x '.join(factors)}: {_counted(asked, 'run')}{canaries}{left}{todo}"
 
 
 def planned(plans: Sequence[Plan], repeat: int, left_out: Sequence[Mapping[str, str]] = ()) -> Sweep:
@@ -82,6 +84,8 @@ def planned(plans: Sequence[Plan], repeat: int, left_out: Sequence[Mapping[str, 
     The canary comes first in each load, whether it was asked for or not. All loads are run once before the first
     is repeated: cut short, a sweep has still seen everything.
     """
+    if any(plan.seed + repeat > MOST_SEED for plan in plans):
+        raise UsageError(f"--seed {plans[0].seed}: too large to be followed by {repeat - 1} more")
     wanted: list[tuple[Plan, bool]] = []
     for turn in range(repeat):
         turned = [plan.model_copy(update={"seed": plan.seed + turn}) for plan in dict.fromkeys(plans)]
@@ -116,15 +120,44 @@ def load(folder: Path) -> Sweep:
         raise UsageError(f"--resume: {path} has schema {found!r}; this version reads {SCHEMA!r}")
     try:
         cells = tuple(
-            Cell(PLANS.validate_python(row["plan"]), bool(row["asked"]), Path(row["folder"]).name)
+            Cell(PLANS.validate_python(row["plan"]), bool(row["asked"]), _below(row["folder"]))
             for row in document["cells"]
         )
         left_out = tuple(document["left_out"])
-    except (ValidationError, KeyError, TypeError) as error:
+    except (ValidationError, KeyError, TypeError, ValueError) as error:
         raise UsageError(f"--resume: {path} is damaged: {str(error).splitlines()[0]}") from error
     if not cells:
         raise UsageError(f"--resume: {path} has no runs")
     return Sweep(cells, left_out)
+
+
+@contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Keep a sweep to oneself while it is run.
+
+    Raises:
+        UsageError: somebody else runs it now.
+    """
+    with (folder / FILE).open("rb") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UsageError(f"{folder} is being run by another oversold: wait for it, or stop it") from None
+        yield
+
+
+def finished(sweep: Sweep, folder: Path) -> dict[Cell, dict[str, Any]]:
+    """Return the summaries of the cells that need not be run again.
+
+    What a run lost a worker or a server in, and what was judged by a canary that is run anew, is run again.
+    """
+    found = {cell: summary for cell in sweep.cells if (summary := recorded(cell, folder)) is not None}
+    proven = {cell.load for cell in found if cell.plan == cell.plan.canary}
+    return {
+        cell: summary
+        for cell, summary in found.items()
+        if cell.load in proven or _finding(summary, "canary") == "pass"
+    }
 
 
 def recorded(cell: Cell, folder: Path) -> dict[str, Any] | None:
@@ -135,7 +168,20 @@ def recorded(cell: Cell, folder: Path) -> dict[str, Any] | None:
         return None
     if not isinstance(summary, dict) or summary.get("interrupted") or summary.get("command") != command(cell.plan):
         return None
+    if _finding(summary, "complete") != "pass":
+        return None  # it lost a worker or a server, or did not come to its end
     return {**summary, "folder": cell.folder}
+
+
+def _finding(summary: Mapping[str, Any], check: str) -> str:
+    return next((str(f["verdict"]) for f in summary.get("findings", []) if f["check"] == check), "pass")
+
+
+def _below(name: str) -> str:
+    """Return the name of a cell's folder; ValueError for one that would lead elsewhere."""
+    if not name or Path(name).name != name or name.startswith("."):
+        raise ValueError(f"{name!r} is no name of a folder below")
+    return name
 
 
 def grid(pairs: Iterable[str]) -> list[list[str]]:
@@ -178,7 +224,11 @@ def _load(plan: Plan) -> str:
 
 
 def _many(count: int, noun: str) -> list[str]:
-    return [f"{count} {noun}s"] if count > 1 else []
+    return [_counted(count, noun)] if count > 1 else []
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
 def _varied(plans: Sequence[Plan]) -> list[str]:

@@ -4,29 +4,30 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from oversold.report.tables import shown_name
 from oversold.session import Telling
-from oversold.sweep import LONG_S, Sweep
+from oversold.sweep import LONG_S, Cell, Sweep
 
 
-def announce(sweep: Sweep) -> None:
+def announce(sweep: Sweep, open_cells: Sequence[Cell]) -> None:
     """Say what a comparison is going to do, what it leaves out, and how a long one could be made shorter."""
     console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     if len(sweep.cells) > 2:
-        console.print(sweep.describe())
-    if sweep.expected_s > LONG_S:
+        console.print(sweep.describe(open_cells))
+    if sum(cell.plan.expected_s for cell in open_cells) > LONG_S:
         console.print(
             "That is long: name fewer --strategies, --users or values of --set, or a smaller --repeat. "
             "Ctrl-C keeps what is done, and --resume goes on."
         )
     for row in sweep.left_out:
-        console.print(f"left out: {row['strategy']}: {row['why']}")
+        console.print(f"left out: {shown_name(row)}: {row['why']}")
 
 
 @contextmanager

@@ -5,23 +5,32 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
+from typing import Any, Protocol
 
 import pytest
 import redis
+import sqlalchemy as sa
+from tests.between import Meanwhile
 from tests.payday import JOIN_S, Killed, PaydayRun, ScriptedChannel, new_payday
 
 from oversold.clock import Clock, SystemClock
 from oversold.model import Job, Terms
+from oversold.plan import SQLS, Sql
 from oversold.stores.endpoint import Endpoint
 from oversold.strategies.interface import key
 from oversold.strategies.payouts import composed
-from oversold.strategies.payouts.desk import Desk
+from oversold.strategies.payouts.desk import NEXT_DUE, NOW, Desk, Row
 from oversold.strategies.payouts.interface import PayoutStrategy
 from oversold.strategies.payouts.locks import lease, queue
 from oversold.strategies.payouts.locks.none import NoLock
 from oversold.strategies.payouts.locks.queue import Queue
+from oversold.strategies.payouts.obligation_table import obligations
+from oversold.strategies.payouts.policies import unique_outbox
+from oversold.strategies.payouts.policies.unique_outbox import UniqueOutbox
 
 pytestmark = pytest.mark.servers
 
@@ -29,8 +38,28 @@ OBLIGATIONS = 20
 LATENCY_S = 0.002  # so that the workers' calls interleave
 BLIND = ["blind-failover", "retry-new-key", "query-then-retry"]  # they keep no record and repeat no key
 WRITES_CLAIMS = ["cas", "row-lock", "queue", "lease-fenced"]
+# On MariaDB every lock and every policy once, for what the database decides; the rest is the same code.
+ON_MARIADB = [
+    "none+unique-outbox",
+    "cas+state-machine",
+    "row-lock+blind-failover",
+    "row-lock+retry-new-key",
+    "queue+query-then-retry",
+    "lease+retry-same-key",
+    "lease-fenced+failover-after-proof",
+]
 
 Open = Callable[..., PaydayRun]
+
+
+def variants(*locks: str) -> pytest.MarkDecorator:
+    """Run a test for every strategy with one of these locks, and for those of `ON_MARIADB` there as well."""
+    names = [(name, "postgres") for name in composed.names()] + [(name, "mariadb") for name in ON_MARIADB]
+    chosen = [(name, sql) for name, sql in names if name.partition("+")[0] in locks]
+    return pytest.mark.parametrize(("name", "sql"), chosen)
+
+
+on_both = pytest.mark.parametrize("sql", SQLS)
 
 
 @pytest.fixture
@@ -43,6 +72,7 @@ def open_payday(endpoints: Mapping[str, Endpoint]) -> Iterator[Open]:
             *scripts: tuple[str, ...],
             clock: Clock | None = None,
             count: int = OBLIGATIONS,
+            sql: Sql = "postgres",
         ) -> PaydayRun:
             kind = composed.load(strategy) if isinstance(strategy, str) else strategy
             time = clock or SystemClock()
@@ -50,7 +80,7 @@ def open_payday(endpoints: Mapping[str, Endpoint]) -> Iterator[Open]:
                 ScriptedChannel(name, time, script)
                 for name, script in zip("AB", scripts or (("now/ok",), ("now/ok",)), strict=True)
             ]
-            return PaydayRun(kind, new_payday(count), channels, endpoints, stack, time)
+            return PaydayRun(kind, new_payday(count), channels, endpoints, stack, time, sql)
 
         yield make
 
@@ -123,10 +153,10 @@ class Held:
 # --- When all is well
 
 
-@pytest.mark.parametrize("name", composed.names())
-def test_two_jobs_pay_everybody_once(open_payday: Open, name: str) -> None:
+@variants(*composed.LOCKS)
+def test_two_jobs_pay_everybody_once(open_payday: Open, name: str, sql: Sql) -> None:
     """Over honest channels every strategy pays every obligation once, the two jobs running side by side."""
-    run = open_payday(name)
+    run = open_payday(name, sql=sql)
     slow(run)
     run.run(("interest", 1), ("maturity", 1))
     assert run.reconcile() == 0
@@ -172,17 +202,20 @@ def test_a_broken_strategy_is_found(open_payday: Open, broken: type[PayoutStrate
 # --- Claims
 
 
-@pytest.mark.parametrize("name", [name for name in composed.names() if not name.startswith("none+")])
-def test_a_job_started_twice_pays_once(open_payday: Open, name: str) -> None:
+@variants(*(lock for lock in composed.LOCKS if lock != "none"))
+def test_a_job_started_twice_pays_once(open_payday: Open, name: str, sql: Sql) -> None:
     """Under every claim lock the second start finds what the first has taken."""
-    run = open_payday(name)
+    run = open_payday(name, sql=sql)
     slow(run)
     run.run(("interest", 1), ("interest", 2))
     judge(run, ("interest",))
 
 
-@pytest.mark.parametrize("policy", composed.POLICIES)
-def test_without_a_lock_a_job_started_twice_pays_twice(open_payday: Open, policy: str) -> None:
+@pytest.mark.parametrize(
+    ("policy", "sql"),
+    [*((policy, "postgres") for policy in composed.POLICIES), ("unique-outbox", "mariadb")],
+)
+def test_without_a_lock_a_job_started_twice_pays_twice(open_payday: Open, policy: str, sql: Sql) -> None:
     """The known hole: both starts have read the same list; only a record or a key of the policy saves it."""
     both = threading.Barrier(2)
 
@@ -193,7 +226,7 @@ def test_without_a_lock_a_job_started_twice_pays_twice(open_payday: Open, policy
             super().begin(job)
             both.wait(JOIN_S)
 
-    run = open_payday(type("Started", (composed.load(f"none+{policy}"),), {"lock": Started}))
+    run = open_payday(type("Started", (composed.load(f"none+{policy}"),), {"lock": Started}), sql=sql)
     run.run(("interest", 1), ("interest", 2), workers=1)
     if policy in BLIND:
         assert set(paid(run).values()) == {2}
@@ -221,11 +254,10 @@ def test_putting_back_has_an_end(open_payday: Open, lock: str) -> None:
     assert run.reconcile() == 0
 
 
-@pytest.mark.parametrize("lock", WRITES_CLAIMS)
-@pytest.mark.parametrize("policy", composed.POLICIES)
-def test_a_dead_workers_claim_is_swept_up(open_payday: Open, lock: str, policy: str) -> None:
+@variants(*WRITES_CLAIMS)
+def test_a_dead_workers_claim_is_swept_up(open_payday: Open, name: str, sql: Sql) -> None:
     """A worker dies just before its call; its claim is left alone while it may live, then it is settled."""
-    run = open_payday(f"{lock}+{policy}")
+    run = open_payday(name, sql=sql)
     channel(run).before = Once(die)
     run.join(run.begin(run.job()))
     assert run.reconcile() == OBLIGATIONS  # planted: a sweep that does not wait would have settled it by now
@@ -239,14 +271,13 @@ def test_a_dead_workers_claim_is_swept_up(open_payday: Open, lock: str, policy: 
     assert run.believed["PAID"] == 1
 
 
-@pytest.mark.parametrize("policy", composed.POLICIES)
-@pytest.mark.parametrize("lock", composed.LOCKS)
+@variants(*composed.LOCKS)
 def test_a_killed_job_can_be_started_again(
-    open_payday: Open, lock: str, policy: str, monkeypatch: pytest.MonkeyPatch
+    open_payday: Open, name: str, sql: Sql, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The second start and reconciliation pay what the first, killed before its fourth call, had not."""
     monkeypatch.setattr(lease, "LEASE_S", 0.1)
-    run = open_payday(f"{lock}+{policy}")
+    run = open_payday(name, sql=sql)
     calls = iter(range(OBLIGATIONS))
     channel(run).before = lambda ref: die() if next(calls) == 3 else None
     run.join(run.begin(run.job()))
@@ -323,9 +354,10 @@ def test_a_pause_beyond_the_lease(
     assert paid(run)[run.payday.obligations[0].obligation_id] == effects
 
 
-def test_a_row_of_a_later_holder_is_fenced(open_payday: Open) -> None:
+@on_both
+def test_a_row_of_a_later_holder_is_fenced(open_payday: Open, sql: Sql) -> None:
     """A row that a later holder has had and put back cannot be claimed with an earlier token, but with its own."""
-    run = open_payday("lease-fenced+blind-failover")
+    run = open_payday("lease-fenced+blind-failover", sql=sql)
     desk = Desk(run.context())
     row = desk.get(run.payday.payday_id, run.payday.obligations[0].obligation_id)
     taken = desk.take_fenced(row, "interest#2/0", 2)
@@ -463,12 +495,13 @@ def test_a_redelivered_entry_whose_row_is_settled_is_skipped(
     judge(run, ("interest",))
 
 
+@on_both
 def test_an_entry_of_a_slow_worker_is_left_to_it(
-    open_payday: Open, endpoints: Mapping[str, Endpoint], monkeypatch: pytest.MonkeyPatch
+    open_payday: Open, endpoints: Mapping[str, Endpoint], monkeypatch: pytest.MonkeyPatch, sql: Sql
 ) -> None:
     """Redelivered while its claim is fresh, an entry is neither paid nor acknowledged by the other worker."""
     monkeypatch.setattr(queue, "stale_s", lambda channels: 0.2)
-    run = open_payday("queue+blind-failover", count=1)
+    run = open_payday("queue+blind-failover", count=1, sql=sql)
     held = Held()
     channel(run).before = Once(held)
     first = run.begin(run.job(start=1))
@@ -489,9 +522,10 @@ def test_an_entry_of_a_slow_worker_is_left_to_it(
 # --- Candidates
 
 
-def test_workers_begin_in_different_regions(open_payday: Open) -> None:
+@on_both
+def test_workers_begin_in_different_regions(open_payday: Open, sql: Sql) -> None:
     """Four workers that look at the same moment look at different candidates, as long as there are enough."""
-    run = open_payday("cas+blind-failover")
+    run = open_payday("cas+blind-failover", sql=sql)
     desk = Desk(run.context())
     jobs = [run.job(worker=worker, workers=2) for worker in range(2)]
     due = desk.count_due(jobs[0])
@@ -500,9 +534,10 @@ def test_workers_begin_in_different_regions(open_payday: Open) -> None:
     assert not seen[0] & seen[1]
 
 
-def test_shares_are_disjoint_whenever_they_are_read(open_payday: Open) -> None:
+@on_both
+def test_shares_are_disjoint_whenever_they_are_read(open_payday: Open, sql: Sql) -> None:
     """A worker that reads its share after others have been paid still has its own rows only."""
-    run = open_payday("none+blind-failover")
+    run = open_payday("none+blind-failover", sql=sql)
     desk = Desk(run.context())
     jobs = [run.job(worker=worker, workers=3) for worker in range(3)]
     early = desk.share(jobs[0])
@@ -511,3 +546,134 @@ def test_shares_are_disjoint_whenever_they_are_read(open_payday: Open) -> None:
     assert late[0] == [replace(row, age_s=again.age_s) for row, again in zip(early[1:], late[0], strict=True)]
     ids = [row.obligation_id for share in late for row in share]
     assert len(ids) == len(set(ids)) == OBLIGATIONS // 2 - 1
+
+
+# --- What the database decides
+
+
+class Wait(Protocol):
+    """Starts a call; returns when the connection that it uses waits for a lock."""
+
+    def __call__(self, client: sa.Connection, call: Callable[[], object]) -> Future[Any]: ...
+
+
+@pytest.fixture
+def until_blocked(open_payday: Open) -> Iterator[Callable[[PaydayRun], Wait]]:
+    """Make, for a payday, what starts calls that are to wait for a lock."""
+    with ExitStack() as stack:
+
+        def make(run: PaydayRun) -> Wait:
+            meanwhile = Meanwhile(run.context().sql)
+            stack.callback(meanwhile.close)
+            return meanwhile.until_blocked
+
+        yield make
+
+
+def first_row(desk: Desk, run: PaydayRun) -> Row:
+    """Return the payday's first obligation, which the interest job pays."""
+    return desk.get(run.payday.payday_id, run.payday.obligations[0].obligation_id)
+
+
+# Who has to wait for a row fails. MariaDB refuses SKIP LOCKED to those who wait for no time at all.
+IMPATIENT = {"postgres": "SET lock_timeout TO '1ms'", "mariadb": "SET innodb_lock_wait_timeout = 1"}
+
+
+@on_both
+def test_a_locked_row_keeps_nobody_from_the_others(open_payday: Open, sql: Sql) -> None:
+    """While a worker has a row locked, others claim every other row, of both jobs, and wait for nothing."""
+    run = open_payday("row-lock+blind-failover", sql=sql)
+    holding, other = run.context(), run.context()
+    Desk(holding)  # which sets what its connection locks
+    job = run.job()
+    held = holding.sql.execute(NEXT_DUE, {"payday": job.payday_id, "kind": job.kind}).one()
+    desk = Desk(other)
+    other.sql.exec_driver_sql(IMPATIENT[sql])
+    taken = [
+        row.obligation_id
+        for each in (job, run.job("maturity"))
+        for row in iter(partial(desk.take_locked, each), None)
+    ]
+    owed = {each.obligation_id for each in run.payday.obligations}
+    assert held.obligation_id == min(owed)
+    assert len(taken) == len(set(taken))
+    assert set(taken) == owed - {held.obligation_id}
+
+
+def test_a_claim_walks_over_nothing_else(open_payday: Open) -> None:
+    """On MariaDB, when everything before it is paid, the last row that is due is found without a look, and so
+    without a lock, at the others."""
+    run = open_payday("row-lock+blind-failover", sql="mariadb")
+    context = run.context()
+    desk = Desk(context)
+    *paid_rows, last = desk.share(run.job())
+    for row in paid_rows:
+        desk.paid(row, "A")
+    walked = "SELECT SUM(variable_value) FROM information_schema.session_status WHERE variable_name IN {}".format(
+        ("HANDLER_READ_NEXT", "HANDLER_READ_RND_NEXT")
+    )
+    earlier = context.sql.exec_driver_sql(walked).scalar_one()
+    found = context.sql.execute(NEXT_DUE, {"payday": run.payday.payday_id, "kind": "interest"}).one()
+    assert found.obligation_id == last.obligation_id
+    assert context.sql.exec_driver_sql(walked).scalar_one() - earlier < OBLIGATIONS / 2
+
+
+@on_both
+def test_a_claim_is_as_young_as_its_row(
+    open_payday: Open, until_blocked: Callable[[PaydayRun], Wait], sql: Sql
+) -> None:
+    """A claim that had to wait for its row counts from when it got it, lest it is swept up at once."""
+    run = open_payday("cas+blind-failover", sql=sql)
+    holding, claiming = run.context().sql, run.context()
+    desk = Desk(claiming)
+    row = first_row(desk, run)
+    mine = obligations.c.obligation_id == row.obligation_id
+    holding.execute(sa.update(obligations).where(mine).values(reason="looked at"))
+    taken = until_blocked(run)(claiming.sql, lambda: desk.take(row, "interest#1/0"))
+    let_go = holding.execute(sa.select(NOW)).scalar_one()
+    holding.commit()
+    assert taken.result(JOIN_S) is not None
+    assert holding.execute(sa.select(obligations.c.since).where(mine)).scalar_one() >= let_go
+
+
+@on_both
+def test_time_zones_do_not_matter(open_payday: Open, sql: Sql) -> None:
+    """A claim that a worker in one time zone has made is no older in another one."""
+    run = open_payday("cas+blind-failover", sql=sql)
+    east, west = run.context(), run.context()
+    claimed, looked = Desk(east), Desk(west)
+    word = {"postgres": "TIME ZONE", "mariadb": "time_zone ="}[sql]
+    east.sql.exec_driver_sql(f"SET {word} '+05:00'")
+    west.sql.exec_driver_sql(f"SET {word} '-05:00'")
+    assert claimed.take(first_row(claimed, run), "interest#1/0") is not None
+    assert 0 <= first_row(looked, run).age_s < JOIN_S
+
+
+@on_both
+def test_an_intent_is_entered_once(open_payday: Open, sql: Sql) -> None:
+    """A worker that meets an obligation with an intent does nothing, however freshly it has read the row."""
+    run = open_payday("none+unique-outbox", sql=sql)
+    for context in (run.context(), run.context()):
+        UniqueOutbox(context).settle(first_row(Desk(context), run))
+    assert len(channel(run).calls) == 1
+
+
+@pytest.mark.parametrize(("dies", "calls"), [(True, 1), (False, 0)])
+@on_both
+def test_two_that_wait_for_a_thirds_intent(
+    open_payday: Open, until_blocked: Callable[[PaydayRun], Wait], sql: Sql, dies: bool, calls: int
+) -> None:
+    """When the third one dies one of them pays, else none; neither is thrown out as deadlocked."""
+    run = open_payday("none+unique-outbox", sql=sql)
+    third, *two = (run.context() for _ in range(3))
+    desk = Desk(third)
+    row = first_row(desk, run)
+    assert desk.write(row, "CLAIMED") is not None
+    values = {"payday": row.payday_id, "id": row.obligation_id, "intent": "third"}
+    third.sql.execute(unique_outbox.ENTER[third.sql.dialect.name], values)
+    wait = until_blocked(run)
+    waiting = [wait(each.sql, partial(UniqueOutbox(each).settle, row)) for each in two]
+    (third.sql.rollback if dies else third.sql.commit)()
+    for each in waiting:
+        each.result(JOIN_S)
+    assert len(channel(run).calls) == calls

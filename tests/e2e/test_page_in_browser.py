@@ -31,9 +31,10 @@ def browser(server_missing: Callable[[str], NoReturn]) -> Iterator[Browser]:
     path = next((found for name in CHROMIUM if (found := shutil.which(name))), None)
     if path is None:
         server_missing("no Chromium here: install chromium")
-    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
+    # In a container /dev/shm may be too small for a page.
+    options = ["--disable-dev-shm-usage", *(["--no-sandbox"] if os.geteuid() == 0 else [])]
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=path, args=sandbox)
+        chromium = playwright.chromium.launch(executable_path=path, args=options)
         yield chromium
         chromium.close()
 

@@ -82,10 +82,13 @@ def test_honest_channels_and_a_job_that_is_started_twice(oversold: Call) -> None
 
 
 def test_a_job_that_is_killed_and_started_again(oversold: Call) -> None:
-    """What was in flight when it died is paid again by a blind policy, and never by the state machine."""
+    """What was in flight when it died is paid again by a blind policy, and never by the state machine. Here the
+    obligations are in MariaDB, which has to roll back what the dead had begun."""
     names = "row-lock+blind-failover,row-lock+state-machine"
-    said = oversold("compare", "payout-overlap", "-s", names, "--profile", "honest", "--json", *SMALL, *KILLED)
+    where = ["--profile", "honest", "--sql", "mariadb"]
+    said = oversold("compare", "payout-overlap", "-s", names, *where, "--json", *SMALL, *KILLED)
     runs = by_strategy(said.json)
+    assert {(run["sql"], "mariadb" in run["stores"]) for run in runs.values()} == {("mariadb", True)}
     assert runs["row-lock+blind-failover"]["obligations"]["duplicates"] > 0
     careful = runs["row-lock+state-machine"]
     assert careful["verdict"] == "pass", careful["reasons"]

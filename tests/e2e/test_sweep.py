@@ -32,7 +32,7 @@ def test_a_sweep_interrupted_and_resumed_is_whole(starting: Call, oversold: Call
     under_way.process.send_signal(signal.SIGINT)
     cut = under_way.end()
     assert cut.code == 4, cut.err
-    assert "2 strategies x 2 loads x 2 seeds: 8 runs and 4 canaries" in cut.err
+    assert "2 designs x 2 loads x 2 seeds: 8 runs and 4 canaries" in cut.err
     assert "--resume" in cut.out
     before = json.loads((folder / "compare.json").read_text())
     assert before["interrupted"] is True
@@ -64,12 +64,14 @@ def page_of_several(oversold: Call, folder: Path, tmp_path: Path) -> None:
     assert "left out" in said.err
     assert "damaged" in said.err
     assert "oversold/run/9" in said.err
+    assert said.code == 2, "a folder that was named could not be read"
     assert len(said.json["reports"]) == 2
     together = (tmp_path / "reports/side-by-side/latest").resolve()
     assert {"report.html", "report.md", "compare.json"} <= {path.name for path in together.iterdir()}
     page = (together / "report.html").read_text(encoding="utf-8")
     assert {"cut", folder.name} <= {word for word in ("cut", folder.name) if word in page}
     again = oversold("report", str(together), timeout=120)
+    assert again.code == 4, "one of the two was cut off"
     assert "report.html" in again.out
     alone = oversold("report", str(damaged))
     assert (alone.code, len(alone.err.splitlines())) == (2, 1)

@@ -277,6 +277,36 @@ def test_a_summary_that_was_tampered_with_is_run_again(runs, tmp_path):
     assert [row[0] for row in again] == ["a"]
 
 
+def test_a_sweep_that_was_killed_is_not_a_whole_one(runs, tmp_path, monkeypatch):
+    """Planted: a process that dies between two runs leaves a compare.json that says so, and exits with 4."""
+
+    def killed(*_):
+        raise SystemExit
+
+    runs()
+    stand_in = comparison.run
+    calls = iter([stand_in, stand_in, killed])
+    monkeypatch.setattr(comparison, "run", lambda *given: next(calls)(*given))  # noqa: PLW0108
+    with pytest.raises(SystemExit):
+        compare(session(), swept(["a", "b"], (100, 1)), tmp_path)
+    left = json.loads((tmp_path / "compare.json").read_text())
+    assert ([run["strategy"] for run in left["runs"]], left["planned"]) == (["a"], 2)
+    assert left["interrupted"] is True
+    assert comparison_exit(left) is Exit.INCONCLUSIVE
+
+
+def test_nothing_is_run_under_a_load_whose_canary_failed(runs, tmp_path):
+    """It would prove nothing; other loads go on, and what the canary proves is said of all loads or of none."""
+    seen = runs(broken="none").seen
+    document = compared(tmp_path, ["a"], (100, 1))
+    assert [row[0] for row in seen] == ["none"]
+    assert [row["why"] for row in document["failed"]] == [
+        "the server is gone", "its canary could not be run, so nothing would be proven"
+    ]  # fmt: skip
+    assert document["canary"]["oversold"] is False
+    assert comparison_exit(document) is Exit.USAGE
+
+
 def test_the_lines_tell_how_far_it_is(runs, tmp_path):
     """One line a run, with the canary's duty in words."""
     runs()

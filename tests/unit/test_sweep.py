@@ -52,7 +52,7 @@ def test_every_strategy_meets_every_load(everything_here):
     assert {(c.plan.users, c.plan.bids.p) for c in found.cells} == {
         (n, p) for n in (100, 200) for p in (0.05, 0.2)
     }
-    assert "2 strategies x 4 loads x 2 seeds: 16 runs and 8 canaries, about" in found.describe()
+    assert "2 designs x 4 loads x 2 seeds: 16 runs and 8 canaries, about" in found.describe(found.cells)
 
 
 def test_each_load_has_its_own_canary(everything_here):
@@ -168,8 +168,11 @@ def test_a_cells_folder_stays_below_the_sweeps(tmp_path):
     """Planted: a path in the file cannot lead elsewhere."""
     planned([plan()], 1).save(tmp_path)
     path = tmp_path / "sweep.json"
-    path.write_text(path.read_text().replace('"folder": "redis-lua"', '"folder": "../../elsewhere"'))
-    assert [cell.folder for cell in sweep.load(tmp_path).cells] == ["canary", "elsewhere"]
+    whole = path.read_text()
+    for name in ("../../elsewhere", "..", ".", "", "/tmp", ".hidden"):
+        path.write_text(whole.replace('"folder": "redis-lua"', f'"folder": "{name}"'))
+        with pytest.raises(UsageError, match="damaged"):
+            sweep.load(tmp_path)
 
 
 @pytest.mark.parametrize(
@@ -177,9 +180,11 @@ def test_a_cells_folder_stays_below_the_sweeps(tmp_path):
     [
         ({}, True),
         ({"interrupted": True}, False),
+        ({"findings": [{"check": "complete", "verdict": "inconclusive"}]}, False),
+        ({"findings": [{"check": "complete", "verdict": "pass"}]}, True),
         ({"command": "oversold run bid-burst --strategy redis-lua --users 101"}, False),
     ],
-    ids=["finished", "interrupted", "another plan"],
+    ids=["finished", "interrupted", "a worker lost", "complete", "another plan"],
 )
 def test_only_a_finished_run_of_the_same_plan_counts(changes, found, tmp_path):
     """All else is run again."""
@@ -201,8 +206,46 @@ def test_a_damaged_summary_counts_as_none(text, tmp_path):
 
 def test_a_long_sweep_is_known_to_be_long():
     """The estimate grows with every factor of the grid."""
-    small = planned([plan()], 1).expected_s
-    assert planned([plan()], 10).expected_s == pytest.approx(10 * small)
-    assert planned([plan(users=100_000)], 1).expected_s > 2 * small
-    assert planned([PayoutPlan(scenario="payout-overlap", strategy="cas+state-machine")], 1).expected_s > 10
+
+    def expected_s(*plans, repeat=1):
+        return sum(cell.plan.expected_s for cell in planned(plans, repeat).cells)
+
+    small = expected_s(plan())
+    assert expected_s(plan(), repeat=10) == pytest.approx(10 * small)
+    assert expected_s(plan(users=100_000)) > 2 * small
+    assert expected_s(PayoutPlan(scenario="payout-overlap", strategy="cas+state-machine")) > 10
     assert spoken(3 * 3600 + 59 * 60 + 50) == "4 h 00 min"
+
+
+def test_what_a_canary_that_runs_anew_has_judged_is_run_again(tmp_path):
+    """A load is proven as a whole: with its canary gone, only those that were proven before stay."""
+    found = planned([plan(), plan("row-lock"), plan("version")], 1)
+    for cell, verdict in zip(found.cells, ("pass", "pass", "inconclusive", "inconclusive"), strict=True):
+        (tmp_path / cell.folder).mkdir()
+        findings = [{"check": "canary", "verdict": verdict}, {"check": "complete", "verdict": "pass"}]
+        summary = {"command": command(cell.plan), "findings": findings}
+        (tmp_path / cell.folder / "summary.json").write_text(json.dumps(summary))
+    assert [cell.folder for cell in sweep.finished(found, tmp_path)] == [
+        "canary",
+        "redis-lua",
+        "row-lock",
+        "version",
+    ]
+    (tmp_path / "canary" / "summary.json").unlink()
+    assert [cell.folder for cell in sweep.finished(found, tmp_path)] == ["redis-lua"]
+
+
+def test_a_sweep_belongs_to_one_at_a_time(tmp_path):
+    """A second one is refused in one line; when the first is over it may."""
+    planned([plan()], 1).save(tmp_path)
+    with sweep.held(tmp_path), pytest.raises(UsageError, match="by another oversold"), sweep.held(tmp_path):
+        pass
+    with sweep.held(tmp_path):
+        pass
+
+
+def test_seeds_do_not_run_out_in_mid_sweep():
+    """The last seed is checked before the first run."""
+    assert planned([plan(seed=2**63 - 2)], 2).cells[-1].plan.seed == 2**63 - 1
+    with pytest.raises(UsageError, match="too large"):
+        planned([plan(seed=2**63 - 2)], 3)

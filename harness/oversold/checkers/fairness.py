@@ -77,14 +77,14 @@ def inversions(among: Contenders) -> float | None:
 
 
 def cohorts(among: Contenders) -> npt.NDArray[np.float64]:
-    """Return the share (0..1) of winners in each tenth of the contenders, by arrival; shape (10,).
+    """Return the share (0..1) of winners in each tenth of the contenders, by arrival; shape (10,), (0,) of none.
 
     Bidders who came at the same moment share what they won: a tenth that begins or ends among them gets their
-    common chance, so that the order of rows decides nothing. Zeros without contenders.
+    common chance, so that the order of rows decides nothing.
     """
     total = len(among.won)
     if not total:
-        return np.zeros(COHORTS)
+        return np.zeros(0)
     order = np.argsort(among.arrival, kind="stable")
     arrival = among.arrival[order]
     last = np.append(np.flatnonzero(arrival[1:] != arrival[:-1]), total - 1)  # of each moment
@@ -94,14 +94,16 @@ def cohorts(among: Contenders) -> npt.NDArray[np.float64]:
     return np.asarray(np.round(share, 12))  # tenths are no binary fractions: 1.0000000000000002 is 1
 
 
-def gini(chances: npt.NDArray[np.float64]) -> float:
-    """Return the Gini coefficient of win chances: 0.0 when all are equal or nobody won.
+def gini(chances: npt.NDArray[np.float64]) -> float | None:
+    """Return the Gini coefficient of win chances: 0.0 when all are equal or nobody won, None of no chances.
 
     Of ten cohorts it is at most 0.9: one of them won all.
 
     >>> gini(np.array([0.4, 0.4])), gini(np.array([1.0, 0.0]))
     (0.0, 0.5)
     """
+    if not len(chances):
+        return None
     total = float(chances.sum())
     if total <= 0:
         return 0.0

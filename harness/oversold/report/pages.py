@@ -105,8 +105,7 @@ def _responses(runs: Sequence[Recorded]) -> list[tuple[str, npt.NDArray[np.float
     found = cells.gather([summary for summary, _ in runs])
     places = {id(summary): place for summary, place in runs}
     times = [
-        (cell.label, _response_ms(parquet.read(places[id(cell.worst_run)])[0]))
-        for cell in cells.ordered(found)
+        (cell.label, _response_ms(parquet.read(places[id(cell.worst_run)])[0])) for cell in cells.ordered(found)
     ]
     return [(name, values) for name, values in times if len(values)]
 
@@ -156,11 +155,17 @@ def print_comparison(
         console.print(f"{row['folder']}: could not be run: {row['why']}", soft_wrap=True, markup=False)
     if document.get("interrupted"):
         console.print(
-            f"Interrupted after {len(runs)} of {document.get('planned', '?')} runs: "
-            f"`oversold compare --resume {folder}` goes on.",
-            soft_wrap=True, markup=False,
-        )  # fmt: skip
+            f"Unfinished: {len(runs)} of {document.get('planned', '?')} runs are there. {_mend(document, folder)}",
+            soft_wrap=True,
+            markup=False,
+        )
     _print_places(console, folder, pictures)
+
+
+def _mend(document: Mapping[str, Any], folder: Path) -> str:
+    if "sources" in document:
+        return "Finish them with `oversold compare --resume`."
+    return f"`oversold compare --resume {folder}` goes on."
 
 
 def _print_places(console: Console, folder: Path, pictures: Sequence[Path]) -> None:

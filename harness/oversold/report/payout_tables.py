@@ -20,6 +20,7 @@ from oversold.report.tables import (
     percent,
     reasons,
     ruled,
+    shown_name,
     verdict_cell,
 )
 
@@ -133,7 +134,7 @@ _APART = {
 
 def _cells(run: Mapping[str, Any], apart: Sequence[str]) -> list[Text]:
     mark = ["(canary)"] if run.get("canary") else []
-    name = [line for part in (str(run["strategy"]), *mark, *apart) for line in _broken(part)]
+    name = [line for part in (shown_name(run), *mark, *apart) for line in _broken(part)]
     counts = [NOTHING] * 4
     if "obligations" in run and not (one := Reckoning.read(run)).lost:
         rate = percent(run.get("rates", {}).get("duplicate"))

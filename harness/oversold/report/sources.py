@@ -68,8 +68,12 @@ def gathered(folders: Sequence[Path]) -> tuple[list[Source], list[str]]:
     """
     found: list[tuple[Path, dict[str, Any]]] = []
     problems: list[UsageError] = []
+    seen: set[Path] = set()
     for folder in folders:
         try:
+            if folder.resolve() in seen:
+                raise UsageError(f"{folder} is the same folder as another one")
+            seen.add(folder.resolve())
             found.append((folder, load(folder)))
         except UsageError as error:
             problems.append(error)
@@ -92,6 +96,8 @@ def side_by_side(sources: Sequence[Source]) -> dict[str, Any]:
         for source, document in documents
         for run in document["runs"]
     ]
+    if not runs:
+        raise UsageError("there is nothing to put side by side: none of the comparisons has a finished run")
     if len({"obligations" in run for run in runs}) > 1:
         raise UsageError("runs of bids and runs of payouts do not compare: give folders of one kind")
     canaries = [document["canary"] for _, document in documents]
@@ -99,6 +105,8 @@ def side_by_side(sources: Sequence[Source]) -> dict[str, Any]:
         "schema": SCHEMAS["compare.json"],
         "runs": runs,
         "canary": _all_canaries(canaries),
+        **({"interrupted": True} if any(document.get("interrupted") for _, document in documents) else {}),
+        "planned": sum(document.get("planned", len(document["runs"])) for _, document in documents),
         "sources": [
             {"source": source.word, "folder": str(source.folder), "recorded": _recorded(document["runs"])}
             for source, document in documents

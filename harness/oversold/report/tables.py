@@ -44,7 +44,7 @@ class Sale:
         tranche, rates = summary["tranche"], summary.get("rates", {})
         lost = is_lost(summary, "ledger")
         return cls(
-            str(summary["strategy"]),
+            printable(str(summary["strategy"])),
             str(summary["verdict"]),
             int(tranche["capacity_fen"]),
             None if lost else tranche.get("confirmed_fen"),
@@ -76,7 +76,16 @@ def shown_name(run: Mapping[str, Any]) -> str:
     """
     server = _SERVERS.get(str(run.get("sql")))
     name = f"{run['strategy']} on {server}" if server else str(run["strategy"])
-    return f"{name} · {run['source']}" if run.get("source") else name
+    return printable(f"{name} · {run['source']}" if run.get("source") else name)
+
+
+def printable(name: str) -> str:
+    """Return a name without what cannot be seen: a control character would spoil a terminal, and no SVG has one.
+
+    >>> printable("no\\x1b[31m lock\\0\\n")
+    'no[31m lock'
+    """
+    return "".join(character for character in name if character.isprintable())
 
 
 def is_lost(summary: Mapping[str, Any], check: str) -> bool:

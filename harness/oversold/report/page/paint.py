@@ -49,6 +49,7 @@ _COLOUR = re.compile(r"#[0-9a-fA-F]{6}\b")
 _PAINTED = ("fill", "stroke")
 _NUMBER = re.compile(r"-?\d+\.\d+")
 _REFERENCE = re.compile(r"url\(#([^)]+)\)")
+_NO_XML = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]")  # matplotlib writes them all the same
 _FONTS = re.compile(r"font-family: [^;]+;? ?")  # the page's style says which font its charts have
 
 
@@ -105,8 +106,8 @@ def dark(colour: str) -> str:
     return _hex(mirrored, a, b)
 
 
-def _drawn(figure: Figure) -> bytes:
-    """Return the figure's SVG file without its title, its view box cut to what is left."""
+def _drawn(figure: Figure) -> str:
+    """Return the figure's SVG file without its title, its view box cut to what is left, its text fit for XML."""
     titles = [
         text
         for text in figure.findobj(Text)
@@ -122,7 +123,8 @@ def _drawn(figure: Figure) -> bytes:
     finally:
         for text in titles:
             text.set_visible(True)
-    return re.sub(rb'viewBox="[^"]*"', f'viewBox="{box}"'.encode(), drawn.getvalue(), count=1)
+    svg = _NO_XML.sub("", drawn.getvalue().decode())
+    return re.sub(r'viewBox="[^"]*"', f'viewBox="{box}"', svg, count=1)
 
 
 def _view_box(figure: Figure, *, cut_top: bool) -> str:

@@ -9,10 +9,11 @@ from oversold.strategies.interface import Context, key
 
 BUCKETS = 16
 
+# A hold is the number of its bucket, with a c before it once it is confirmed.
 # KEYS: stock of a bucket, holds. ARGV: bid_id, amount, bucket. Returns the bucket that the bid's hold is in.
 RESERVE = """
 local held = redis.call('HGET', KEYS[2], ARGV[1])
-if held then return held end
+if held then return string.match(held, '%d+') end
 if redis.call('DECRBY', KEYS[1], ARGV[2]) < 0 then
     redis.call('INCRBY', KEYS[1], ARGV[2])
     return false
@@ -22,8 +23,9 @@ return ARGV[3]
 """
 # KEYS: holds. ARGV: bid_id.
 CONFIRM = """
-if redis.call('HEXISTS', KEYS[1], ARGV[1]) == 0 then return 0 end
-redis.call('HSET', KEYS[1], ARGV[1], 'confirmed')
+local held = redis.call('HGET', KEYS[1], ARGV[1])
+if not held then return 0 end
+redis.call('HSET', KEYS[1], ARGV[1], 'c' .. string.match(held, '%d+'))
 return 1
 """
 # KEYS: stock of a bucket, holds. ARGV: bid_id, amount, bucket.

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 
 import sqlalchemy as sa
 
-from oversold.errors import UsageError
+from oversold.errors import LimitError
 from oversold.model import Bid, Claim, Hold, Tranche
 from oversold.strategies.bids.stock_table import metadata
 from oversold.strategies.dialects import ID
@@ -82,14 +82,14 @@ class SkipLocked:
         """Insert the units; the last one has the rest.
 
         Raises:
-            UsageError: more than a million units.
+            LimitError: more than a million units.
         """
         unit, capacity = tranche.unit_fen, tranche.capacity_fen
         count = -(-capacity // unit)
         if count > MAX_UNITS:
-            raise UsageError(
+            raise LimitError(
                 f"this strategy keeps a row for each unit, {MAX_UNITS} at most: {capacity} fen in units "
-                f"of {unit} fen are {count} rows: make the smallest bid (bids.min_bid_fen) larger"
+                f"of {unit} fen are {count} rows: set a larger smallest bid (--set min_bid_fen=...)"
             )
         metadata.create_all(self._sql)
         counting, number = numbers(self._sql.dialect.name, count)

@@ -2,7 +2,7 @@
 
 from typing import ClassVar, cast
 
-from oversold.errors import UsageError
+from oversold.errors import LimitError
 from oversold.model import Bid, Claim, Hold, Tranche
 from oversold.strategies.interface import Context, key
 
@@ -32,11 +32,11 @@ class Tokens:
         """Make the tokens.
 
         Raises:
-            UsageError: there would be more than a million.
+            LimitError: there would be more than a million.
         """
         count = tranche.capacity_fen // tranche.unit_fen
         if count > MAX_TOKENS:
-            raise UsageError(
+            raise LimitError(
                 f"{count:,} tokens of {tranche.unit_fen:,} fen are too many (at most {MAX_TOKENS:,}): "
                 "set a larger unit, the smallest bid (--set min_bid_fen=...)"
             )
@@ -45,8 +45,10 @@ class Tokens:
             self._redis.rpush(key(tranche.tranche_id, "tokens"), *[TOKEN] * min(PUSHED, count - first))
 
     def reserve(self, bid: Bid) -> Hold:
-        """Take what the bid needs; push too few back."""
+        """Take what the bid needs; push too few back. Error when Redis has forgotten the tranche."""
         tokens, needed = key(bid.tranche_id, "tokens"), self._needed(bid)
+        if needed is None:
+            return Hold("error")
         got = cast("list[bytes]", self._redis.lpop(tokens, needed) or [])
         if len(got) == needed:
             return Hold("ok")
@@ -63,15 +65,23 @@ class Tokens:
         return False
 
     def status(self, tranche_id: str) -> Claim:
-        """Report what the tokens are worth that nobody has taken."""
-        left = self._redis.llen(key(tranche_id, "tokens")) * self._unit(tranche_id)
+        """Report what the tokens are worth that nobody has taken; no number when the unit is gone."""
+        unit = self._unit(tranche_id)
+        if unit is None:
+            return Claim("open", None)
+        left = self._redis.llen(key(tranche_id, "tokens")) * unit
         return Claim("open" if left > 0 else "full", left)
 
-    def _needed(self, bid: Bid) -> int:
+    def _needed(self, bid: Bid) -> int | None:
         """Return how many tokens cover a bid; the last one may be worth more than the rest of it."""
-        return -(-bid.amount_fen // self._unit(bid.tranche_id))
+        unit = self._unit(bid.tranche_id)
+        return None if unit is None else -(-bid.amount_fen // unit)
 
-    def _unit(self, tranche_id: str) -> int:
+    def _unit(self, tranche_id: str) -> int | None:
+        """Return what a token is worth in fen; None when Redis has lost it: nobody can tell what a bid costs."""
         if tranche_id not in self._units:  # it never changes, so one look is enough
-            self._units[tranche_id] = int(self._redis.get(key(tranche_id, "unit")) or 1)
+            value = self._redis.get(key(tranche_id, "unit"))
+            if value is None:
+                return None
+            self._units[tranche_id] = int(value)
         return self._units[tranche_id]

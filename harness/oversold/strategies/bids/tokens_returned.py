@@ -21,7 +21,10 @@ class TokensReturned(Tokens):
         return bool(self._redis.set(marker, "confirmed", nx=True) or self._redis.get(marker) == b"confirmed")
 
     def release(self, bid: Bid, hold: Hold) -> bool:
-        """Push the tokens back once; the marker is the first caller's."""
+        """Push the tokens back once; the marker is the first caller's. False when nobody knows how many."""
+        needed = self._needed(bid)
+        if needed is None:
+            return False
         if self._redis.set(key(bid.tranche_id, "settled", bid.bid_id), "released", nx=True):
-            self._redis.rpush(key(bid.tranche_id, "tokens"), *[TOKEN] * self._needed(bid))
+            self._redis.rpush(key(bid.tranche_id, "tokens"), *[TOKEN] * needed)
         return True

@@ -10,12 +10,12 @@ import sqlalchemy as sa
 
 from oversold.model import Job, PayoutState, PayoutStatus
 from oversold.strategies.payouts.interface import Channel, PayoutContext
-from oversold.strategies.payouts.obligation_table import obligations
+from oversold.strategies.payouts.obligation_table import Now, obligations
 
 END_STATUSES: tuple[PayoutStatus, ...] = ("PAID", "FAILED", "REVIEW")
 
 columns = obligations.c
-NOW = sa.func.clock_timestamp(type_=columns.since.type)
+NOW = Now()
 MINE = sa.and_(columns.payday_id == sa.bindparam("payday"), columns.obligation_id == sa.bindparam("id"))
 
 FIELDS = (
@@ -60,7 +60,14 @@ SHARE = (
     .order_by(columns.obligation_id)
 )
 NEXT_DUE = (
-    sa.select(*FIELDS).where(*DUE).order_by(columns.obligation_id).limit(1).with_for_update(skip_locked=True)
+    sa.select(*FIELDS)
+    .where(*DUE)
+    .order_by(columns.obligation_id)
+    .limit(1)
+    .with_for_update(skip_locked=True)
+    # Left to itself MariaDB walks over the primary key and locks in passing what is due to the other job: whoever
+    # looks there in that moment finds nothing due and ends.
+    .with_hint(obligations, "FORCE INDEX (obligations_by_status)", "mariadb")
 )
 
 TAKE = (
@@ -141,6 +148,10 @@ class Desk:
 
     def __init__(self, context: PayoutContext) -> None:
         self._sql = context.sql
+        if self._sql.dialect.name == "mariadb":
+            # PostgreSQL's default. At its own one it also locks what lies between rows, and keeps locked what it
+            # has only looked at: workers would wait for obligations that nobody has.
+            self._sql.execution_options(isolation_level="READ COMMITTED")
         self._random = context.random
 
     # Reading

@@ -3,9 +3,9 @@
 from typing import ClassVar
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import insert
 
 from oversold.model import Payday
+from oversold.strategies.dialects import ID, insert_once
 from oversold.strategies.payouts.desk import Desk, Row
 from oversold.strategies.payouts.interface import PayoutContext
 
@@ -15,15 +15,12 @@ metadata = sa.MetaData()
 intents = sa.Table(
     "payout_intents",
     metadata,
-    sa.Column("payday_id", sa.Text, primary_key=True),
-    sa.Column("obligation_id", sa.Text, primary_key=True),
+    sa.Column("payday_id", ID, primary_key=True),
+    sa.Column("obligation_id", ID, primary_key=True),
     sa.Column("intent_id", sa.Text, nullable=False),
 )
-ENTER = (
-    insert(intents)
-    .values(payday_id=sa.bindparam("payday"), obligation_id=sa.bindparam("id"), intent_id=sa.bindparam("intent"))
-    .on_conflict_do_nothing()
-    .returning(intents.c.intent_id)
+ENTER = insert_once(
+    intents, payday_id=sa.bindparam("payday"), obligation_id=sa.bindparam("id"), intent_id=sa.bindparam("intent")
 )
 INTENT = sa.select(intents.c.intent_id).where(
     intents.c.payday_id == sa.bindparam("payday"), intents.c.obligation_id == sa.bindparam("id")
@@ -56,9 +53,10 @@ class UniqueOutbox:
         """Enter the intent and send it; when there is one already, somebody else does."""
         intent = self._desk.fresh_key()
         values = {"payday": row.payday_id, "id": row.obligation_id, "intent": intent}
-        entered = self._sql.execute(ENTER, values).first() is not None
-        taken = self._desk.write(row, "CLAIMED", key=intent) if entered else None
-        if taken is None:
+        # The row first, whose lock goes from one worker to the next. Where two wait for the insert of a third one
+        # that dies, MariaDB gives both a share in its place, and ends one of them as deadlocked.
+        taken = self._desk.write(row, "CLAIMED", key=intent)
+        if taken is None or self._sql.execute(ENTER[self._sql.dialect.name], values).rowcount == 0:
             self._sql.rollback()
             return
         self._sql.commit()
