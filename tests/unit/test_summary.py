@@ -144,6 +144,13 @@ def test_a_summary_says_how_fair_the_run_was():
     assert summarised(seen)["fairness"] == early
 
 
+def test_a_summary_without_bidders_says_nothing_of_fairness():
+    """Where nobody contended there is no number, also not zero; two who won have equal chances."""
+    ledger = Ledger(np.array([], np.int64), np.array([], np.int64), np.array([], np.int64))
+    assert summarised(evidence(taps(), ledger))["fairness"] == {"inversions": None, "gini": None, "cohorts": []}
+    assert summarised()["fairness"]["gini"] == 0.0
+
+
 def test_a_summary_is_plain_json():
     """No numpy number, no NaN, no infinity: any reader of JSON can read it, and gets the same."""
     document = summarised()

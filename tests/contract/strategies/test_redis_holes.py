@@ -9,7 +9,7 @@ import pytest
 from tests.sale import Sale, Sell
 
 from oversold.clock import SystemClock
-from oversold.errors import UsageError
+from oversold.errors import LimitError
 from oversold.model import Claim, Hold, HoldVerdict
 from oversold.stores.endpoint import Endpoint
 from oversold.stores.providers import connect, cut
@@ -309,7 +309,7 @@ def test_many_tokens(sell: Sell, name: str) -> None:
 def test_too_many_tokens(sell: Sell, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A unit so small that there would be too many tokens is refused before anything is stored."""
     monkeypatch.setattr(tokens, "MAX_TOKENS", 100)
-    with pytest.raises(UsageError, match=r"^101 tokens of 10 fen .*min_bid_fen"):
+    with pytest.raises(LimitError, match=r"^101 tokens of 10 fen .*min_bid_fen"):
         sell(name, 1010, unit_fen=10)
     assert sell(name, 1009, unit_fen=10).claim == Claim("open", 1000)
 

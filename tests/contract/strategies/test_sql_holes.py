@@ -10,7 +10,7 @@ from tests.between import before, impatient
 from tests.sale import Sell
 
 from oversold.clock import SystemClock, seeded
-from oversold.errors import UsageError
+from oversold.errors import LimitError
 from oversold.model import Bid, Claim, Hold
 from oversold.plan import SQLS, Sql
 from oversold.strategies.bids import conditional_update, skip_locked, stock_table, two_phase, version_retry
@@ -170,7 +170,7 @@ def test_a_row_for_each_unit(sell: Sell, sql: Sql, monkeypatch: pytest.MonkeyPat
     assert sale.reserve(2 * huge_fen)[1] == SOLD_OUT  # a unit and the rest are not two units
     assert sale.reserve(huge_fen)[1] == OK
     assert sale.claim == Claim("open", 1)
-    with pytest.raises(UsageError, match=r"401 fen in units of 100 fen are 5 rows.*min_bid_fen"):
+    with pytest.raises(LimitError, match=r"401 fen in units of 100 fen are 5 rows.*--set min_bid_fen="):
         sell("skip-locked", 401, sql, unit_fen=100)
 
 

@@ -85,12 +85,17 @@ def test_the_ledger_says_who_won(story):
 
 
 def test_nobody_is_treated_unfairly_where_nobody_was_turned_away(story):
-    """No pair to compare, all chances equal; a run without a tap as well."""
+    """No pair to compare, all chances equal."""
     assert inversions(among(story().sold(0).sold(1))) is None
     assert cohorts(among(story().sold(0).sold(1))).tolist() == [1.0] * 10
-    assert inversions(among(story())) is None
-    assert cohorts(among(story())).tolist() == [0.0] * 10
     assert inversions(among(story().turned_away(0, t_intended=NEVER).sold(1))) is None  # who never came
+
+
+def test_a_run_without_contenders_says_nothing(story):
+    """Nobody came: no chances and no Gini, rather than a chance of zero that all have alike, as when all lost."""
+    nobody, losers = among(story()), among(story().turned_away(0).turned_away(1))
+    assert (inversions(nobody), gini(cohorts(nobody)), cohorts(nobody).tolist()) == (None, None, [])
+    assert (inversions(losers), gini(cohorts(losers)), cohorts(losers).tolist()) == (None, 0.0, [0.0] * 10)
 
 
 def test_a_lottery_inverts_half_of_the_pairs():
@@ -137,6 +142,8 @@ def pair_by_pair(rows):
 
 def place_by_place(rows):
     """Return the cohorts' chances by definition: each place in the queue has its moment's common chance."""
+    if not rows:
+        return []
     places = []
     for _, group in groupby(sorted(rows), key=lambda row: row[0]):
         won = [row[2] for row in group]

@@ -47,6 +47,13 @@ def test_the_shown_name_tells_server_source_and_canary() -> None:
     assert shown_sale(run("none")).name == "none (canary)"
 
 
+def test_the_shown_name_can_be_seen() -> None:
+    """Control characters, line ends and halves of characters are left out of names, everything else stays."""
+    assert shown_name(run("a\x00b\x1b[2J\n\ud800", source="\x07满标 Ü")) == "ab[2J · 满标 Ü"
+    assert shown_sale(run("a\x00")).name == "a"
+    assert shown_name(run("shop.py:Lock <b>")) == "shop.py:Lock <b>"
+
+
 def test_a_load_names_only_what_differs() -> None:
     """A setting that all runs share is not said; one that differs is, of any type; a missing one is default."""
     shared = {"p": 0.1, "late": 0.15}

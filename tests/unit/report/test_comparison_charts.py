@@ -308,6 +308,18 @@ def test_strips_show_the_mean_chance_of_each_tenth() -> None:
     assert said.count("38") == 8
 
 
+def test_a_seed_without_bidders_has_no_part_in_the_mean() -> None:
+    """A run whose bidders never contended adds no zeros to its cell; alone there is nothing to draw."""
+    nobody = run("a", seed=2, fairness={"inversions": None, "gini": None, "cohorts": []})
+    cell = gather([fair("a", 0.1, [0.5] * 10), nobody])[0]
+    assert chances_of(cell) == [0.5] * 10
+    assert cell.gini == Spread(0.25, 0.25, 0.25, 1)
+    with pytest.raises(UsageError, match="no fairness to draw"):
+        drawn("fairness", nobody)
+    zeros = gather([fair("a", 0.1, [0.5] * 10), fair("a", 0.1, [0.0] * 10, seed=2)])[0]  # planted
+    assert chances_of(zeros) == [0.25] * 10
+
+
 def test_the_title_of_fairness_names_both_ends() -> None:
     """Almost half of the pairs reversed is a lottery; less is not called so; one design is told alone."""
     flat: list[float | None] = [0.5] * 10

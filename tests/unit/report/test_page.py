@@ -311,6 +311,23 @@ def test_no_text_of_the_data_becomes_code(tmp_path: Path) -> None:
     assert html.count("<script>") == 1
 
 
+CONTROLS = "".join(map(chr, [*range(0x20), 0x7F, 0xFFFE, 0xFFFF]))
+
+
+def test_control_characters_spoil_no_chart(tmp_path: Path) -> None:
+    """A name, and a label of a load, with every control character: the page is written, its SVG is well-formed."""
+    bad = f"a{CONTROLS}b"
+    runs = [run(bad, users=users, settings={"p": each}) for users in (10, 20) for each in (bad, "plain")]
+    drawn = {"heatmap": charts.heatmap(gather(runs)), "subscription": charts.subscription_bars(runs)}
+    assert page.write(tmp_path, {"runs": runs}, drawn)[0].is_file()
+    figure = Figure()
+    figure.text(0, 0.5, bad)
+    said = "".join(ElementTree.fromstring(paint.paint(figure, "x").svg).itertext())
+    assert "".join(said.split()) == "a\x7fb"
+    with pytest.raises(ElementTree.ParseError):
+        ElementTree.fromstring(f"<text>{bad}</text>")  # planted: what matplotlib writes
+
+
 @pytest.mark.parametrize(
     ("planted", "caught"),
     [
