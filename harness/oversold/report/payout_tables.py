@@ -18,6 +18,7 @@ from oversold.report.tables import (
     named,
     packed,
     percent,
+    printable,
     reasons,
     ruled,
     shown_name,
@@ -63,7 +64,7 @@ class Reckoning:
             return int(told.get(key) or 0) if paid is not None else 0
 
         return cls(
-            strategy=str(summary["strategy"]),
+            strategy=printable(str(summary["strategy"])),
             verdict=str(summary["verdict"]),
             canary=bool(summary.get("canary")),
             count=int(told.get("count") or 0),

@@ -284,6 +284,71 @@ def test_redlock_counts_the_time_it_took(
         close(store, client)
 
 
+def just_before(client: Any, command: str, happen: Callable[[], Any]) -> None:
+    """Let something happen once, just before a client's next command of a name."""
+    execute = client.execute_command
+
+    def wrapped(*arguments: Any, **options: Any) -> Any:
+        if arguments[0] == command:
+            client.execute_command = execute
+            happen()
+        return execute(*arguments, **options)
+
+    client.execute_command = wrapped
+
+
+@pytest.mark.usefixtures("impatient")
+def test_redlock_split_votes(sell: Sell) -> None:
+    """The known hole: two, two and one of five votes are nobody's majority; all are busy before a full stock."""
+    sale = sell("redlock", 1000)
+    doors = Doors("redlock", sale)
+    (one, ones), (two, twos) = sale.lane_and_clients(), sale.lane_and_clients()
+    has_two, go_on, lost = Event(), Event(), Event()
+
+    def wait() -> None:
+        has_two.set()
+        assert go_on.wait(10)
+
+    def let_it_lose() -> None:
+        go_on.set()
+        assert lost.wait(10)
+
+    just_before(ones["redlock"][2], "SET", wait)
+    just_before(ones["redlock"][0], "EVALSHA", lost.set)  # it gives up
+    just_before(twos["redlock"][4], "SET", lambda: doors.put("third's", range(4, 5)))
+    just_before(twos["redlock"][0], "EVALSHA", let_it_lose)
+    with ThreadPoolExecutor(1) as threads:
+        told = threads.submit(one.reserve, sale.bid(100))
+        assert has_two.wait(10)
+        assert two.reserve(sale.bid(100)) == Hold("busy")
+        assert told.result() == Hold("busy")
+    assert doors.tokens == [None] * 4 + [b"third's"]
+    assert sale.claim == Claim("open", 1000)
+    assert two.reserve(sale.bid(100)) == Hold("ok")  # planted: one alone has four votes
+
+
+def test_redlock_server_that_hangs(sell: Sell, eventually: Eventually, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The known hole: one server of five that neither answers nor dies holds a bidder up; a dead one does not."""
+    monkeypatch.setattr(redlock, "LOCK_MS", 60_000)
+    sale = sell("redlock", 1000)
+    doors = Doors("redlock", sale)
+    dead, clients = sale.lane_and_clients()
+    lose(clients, range(1, 2))
+    assert dead.reserve(sale.bid(100)) == Hold("ok")
+    doors.servers[1].client_pause(60_000, all=False)
+    try:
+        with ThreadPoolExecutor(1) as threads:
+            told = threads.submit(sale.own.reserve, sale.bid(100))
+            assert eventually(lambda: doors.tokens[0] is not None, 10)
+            assert not eventually(told.done, 0.2)
+            assert doors.tokens[1:] == [None] * 4
+            doors.servers[1].client_unpause()
+            assert told.result(10) == Hold("ok")
+    finally:
+        doors.servers[1].client_unpause()
+    assert sale.claim == Claim("open", 800)
+
+
 def test_redlock_server_that_forgets(sell: Sell) -> None:
     """The known hole: one restart without persistence gives two bidders a majority each: 1300 of 1000."""
     sale = sell("redlock", 1000)

@@ -11,7 +11,7 @@ import pytest
 from pika.exceptions import AMQPError
 from tests.sale import VARIANTS, Sale, Sell, variant_id
 
-from oversold.model import Claim, Hold
+from oversold.model import Claim, Hold, HoldVerdict
 from oversold.plan import Sql
 from oversold.strategies.bids import rabbitmq_queue, redis_queue
 from oversold.strategies.interface import ConsumerStrategy, key
@@ -292,6 +292,43 @@ def test_consumer_dies_in_the_middle_of_a_backlog(
     assert sale.claim == Claim("open", 500)
     close(clients)
     assert restart(sale, SHORT_S) == 0  # all of each batch was acknowledged
+
+
+@variants("redis-queue")
+@pytest.mark.parametrize(("consumers", "verdict"), [(1, "sold_out"), (2, "ok")])
+def test_second_consumer_brings_the_race_back(
+    open_sale: Sell,
+    aside: Callable[..., Any],
+    eventually: Callable[[Callable[[], bool], float], bool],
+    monkeypatch: pytest.MonkeyPatch,
+    variant: Variant,
+    consumers: int,
+    verdict: HoldVerdict,
+) -> None:
+    """The known hole: a second consumer decides between the first one's read and its write: 1300 of 1000."""
+    monkeypatch.setattr(redis_queue, "BATCH", 1)
+    sale = open_sale(variant[0], 1000, variant[1])
+    watch = sale.lane_and_clients()[1]["redis"]
+    queue = key(sale.tranche.tranche_id, "queue")
+    told = []
+    for waiting, amount_fen in enumerate((700, 600), 1):
+        told.append(aside(sale.lane().reserve, sale.bid(amount_fen)))
+        assert eventually(lambda length=waiting: watch.llen(queue) == length, WAIT_S)
+    (first, clients), (second, _) = consumer_of(sale), consumer_of(sale)
+    read = clients["redis"].get
+
+    def overtaken(name: str) -> Any:
+        value = read(name)
+        clients["redis"].get = read
+        second.consume(sale.tranche.tranche_id, WAIT_S)
+        return value
+
+    if consumers == 2:
+        clients["redis"].get = overtaken
+    for _ in range(3 - consumers):
+        assert first.consume(sale.tranche.tranche_id, WAIT_S) == 1
+    assert [one.result() for one in told] == [Hold("ok"), Hold(verdict)]
+    assert sale.claim == Claim("open", 300)  # with two, a sale of 600 is forgotten
 
 
 @variants("rabbitmq-queue")

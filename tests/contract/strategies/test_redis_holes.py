@@ -13,7 +13,7 @@ from oversold.errors import LimitError
 from oversold.model import Claim, Hold, HoldVerdict
 from oversold.stores.endpoint import Endpoint
 from oversold.stores.providers import connect, cut
-from oversold.strategies.bids import redis_watch, tokens
+from oversold.strategies.bids import check_then_decr, redis_watch, tokens
 from oversold.strategies.bids.buckets import BUCKETS
 from oversold.strategies.interface import BidStrategy, key
 
@@ -50,6 +50,41 @@ def paused(sale: Sale, name: str, happen: Callable[[Any], Any]) -> BidStrategy:
 def die(client: Any) -> None:
     """Let the process behind a client have died."""
     cut("redis", client, ConnectionResetError("died"))
+
+
+# --- Between the check and the write
+
+
+@pytest.mark.parametrize(
+    ("name", "rival", "claim"),
+    [
+        ("none", "ok", Claim("open", 400)),
+        ("check-then-decr", "ok", Claim("full", -300)),
+        ("redis-decr", "sold_out", Claim("open", 400)),
+        ("redis-lua", "sold_out", Claim("open", 400)),
+    ],
+)
+def test_two_who_have_read_the_same_stock(
+    sell: Sell, monkeypatch: pytest.MonkeyPatch, name: str, rival: HoldVerdict, claim: Claim
+) -> None:
+    """The known hole: both are told ok, 1300 of 1000. Mended: the later one is sold out."""
+    monkeypatch.setattr(check_then_decr, "WORK_S", 0)
+    sale = sell(name, 1000)
+    seen: list[Hold] = []
+    stock = key(sale.tranche.tranche_id, "left")
+    lane = paused(sale, stock, lambda _: seen.append(sale.reserve(700)[1]))
+    assert lane.reserve(sale.bid(600)) == Hold("ok")
+    assert seen == [Hold(rival)]
+    assert sale.claim == claim
+
+
+def test_two_who_have_read_what_is_left_before_a_release(sell: Sell) -> None:
+    """The known hole of no lock: what comes back between a bidder's read and its write is lost."""
+    sale = sell("none", 1000)
+    bid, held = sale.reserve(400)
+    lane = paused(sale, key(sale.tranche.tranche_id, "left"), lambda _: sale.own.release(bid, held))
+    assert lane.reserve(sale.bid(100)) == Hold("ok")
+    assert sale.claim == Claim("open", 500)  # nine hundred are not sold
 
 
 # --- WATCH
@@ -306,6 +341,20 @@ def test_many_tokens(sell: Sell, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TOKENS)
+def test_tokens_that_redis_forgot(sell: Sell, store: Any, name: str) -> None:
+    """When the keys are gone nobody knows what a bid costs: an error, no number, nothing given back."""
+    sale = sell(name, 1000, unit_fen=100)
+    bid, held = sale.reserve(400)
+    store.delete(*store.keys(key(sale.tranche.tranche_id, "*")))
+    late = sale.lane()
+    assert late.reserve(sale.bid(100)) == Hold("error")
+    assert late.status(sale.tranche.tranche_id) == Claim("open", None)
+    assert late.release(bid, held) is False
+    store.set(key(sale.tranche.tranche_id, "unit"), 100)  # planted: what is known is no error
+    assert late.reserve(sale.bid(100)) == Hold("sold_out")
+
+
+@pytest.mark.parametrize("name", TOKENS)
 def test_too_many_tokens(sell: Sell, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A unit so small that there would be too many tokens is refused before anything is stored."""
     monkeypatch.setattr(tokens, "MAX_TOKENS", 100)
@@ -335,11 +384,16 @@ def test_hold_is_settled_once(sell: Sell, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["buckets", "buckets-steal"])
 def test_confirmed_bid_is_charged_once(sell: Sell, name: str) -> None:
-    """A bid that is sent again after it was confirmed takes nothing more."""
+    """A bid that is sent again after it was confirmed takes nothing more, and no release makes it forgotten."""
     sale = sell(name, 1600)
     bid, held = sale.reserve(5)
-    assert sale.own.confirm(bid, held)
-    assert sale.own.reserve(bid).verdict == "ok"
+    for lane in (sale.own, sale.lane()):
+        assert lane.confirm(bid, held)
+        assert lane.reserve(bid) == held  # the same bucket
+        assert lane.release(bid, lane.reserve(bid))
+    assert sale.claim == Claim("open", 1595)
+    other, also_held = sale.reserve(3)
+    assert sale.own.release(other, also_held)  # planted: what was not confirmed comes back
     assert sale.claim == Claim("open", 1595)
 
 
