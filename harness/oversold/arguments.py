@@ -60,7 +60,7 @@ Rtt = Annotated[
     str | None,
     option(
         "--rtt", panel=LOAD, env="OVERSOLD_RTT", metavar="TIME",
-        text="Network delay before each store command: 0.5ms, 300us, 0. Default: 0.5ms.",
+        text="Network delay before each store command: 0.5ms, 300us, 0; a bare number is ms. Default: 0.5ms.",
     ),
 ]  # fmt: skip
 Profile = Annotated[
@@ -88,8 +88,8 @@ SqlServer = Annotated[
     str | None,
     option(
         "--sql", panel=LOAD, env="OVERSOLD_SQL", metavar="postgres|mariadb",
-        text="The SQL server of the strategies that use one. The ledger is in PostgreSQL in any case. "
-        "Default: postgres.",
+        text="The SQL server of the strategies that use one; `compare` takes both: postgres,mariadb. The "
+        "ledger is in PostgreSQL in any case. Default: postgres.",
     ),
 ]  # fmt: skip
 Stores = Annotated[

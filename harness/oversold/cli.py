@@ -209,7 +209,7 @@ def report(
     read = []
     for source in found:
         try:
-            files = showing.drawn(Telling(), source.folder, dict(source.document), wanted=True)
+            files = showing.drawn(Telling(), source.folder, source.document, wanted=True, patient=False)
         except UsageError as error:  # a file that is gone
             problems.append(f"left out: {error}")
             continue

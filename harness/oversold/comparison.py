@@ -82,8 +82,10 @@ def _run_cell(session: Session, cell: Cell, folder: Path, course: Course) -> dic
         raise HarnessError("its canary could not be run, so nothing would be proven")
     below = folder / cell.folder
     if below.exists():  # what a run left that did not come to its end
+        aside = folder / "unfinished"  # a level deeper than those that are queried together
+        aside.mkdir(exist_ok=True)
         numbers = itertools.count(1)
-        below.rename(next(p for n in numbers if not (p := folder / f"{cell.folder}.broken-{n}").exists()))
+        below.rename(next(p for n in numbers if not (p := aside / f"{cell.folder}-{n}").exists()))
     below.mkdir()
     summary = run(session, cell.plan, below, broken_share(before) if before else None)
     return {**summary, "folder": below.name}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from oversold import places, sweep
 from oversold.bid_plan import BidPlan, BidSettings
 from oversold.errors import StoreUnavailableError, UsageError, near
 from oversold.payout_plan import PayoutPlan, PayoutSettings
-from oversold.plan import Kind, Plan, duration_s, settings_from
+from oversold.plan import SQLS, Kind, Plan, duration_s, settings_from
 from oversold.session import servers_of
 from oversold.stores.providers import StoreChoice, lacking
 from oversold.strategies import registry
@@ -70,7 +70,7 @@ def plan_of(typed: Typed, strategy: str) -> Plan:
             values[NAMES.get(option, option)] = duration_s(str(value)) if option == "rtt" else value
     if "profile" in values:
         places.profile(values["profile"])
-    if "sql" in values and "sql" not in stores:
+    if "sql" in values and "sql" not in stores and values["sql"] in SQLS:
         del values["sql"]  # a design that uses no SQL server is the same on any
     values[kind] = settings_from(SETTINGS[kind], preset.get("set", {}), typed.settings)
     try:
@@ -81,7 +81,9 @@ def plan_of(typed: Typed, strategy: str) -> Plan:
             raise UsageError(first["msg"].removeprefix("Value error, ")) from error
         name = str(first["loc"][0])
         option = next((short for short, long in NAMES.items() if long == name), name)
-        raise UsageError(f"--{option} {values.get(name)}: {first['msg'].lower()}") from error
+        given = str(values.get(name))
+        several = "; `compare` takes several" if "," in given and name in {"users", "sql"} else ""
+        raise UsageError(f"--{option} {given}: {first['msg'].lower()}{several}") from error
 
 
 def sweep_of(typed: Typed, strategies: str, users: str | None, repeat: str) -> Sweep:
@@ -95,8 +97,8 @@ def sweep_of(typed: Typed, strategies: str, users: str | None, repeat: str) -> S
     kind = places.kind(typed.scenario)
     names = strategies_of(strategies, kind)
     named = {word.strip() for word in strategies.split(",")}
-    counts = list(dict.fromkeys(word.strip() for word in users.split(","))) if users else [None]
-    servers = list(dict.fromkeys(word.strip() for word in typed.sql.split(","))) if typed.sql else [None]
+    counts = _several("--users", users)
+    servers = _several("--sql", typed.sql)
     plans = [
         plan_of(replace(typed, users=count, settings=settings, sql=sql), name)
         for count in counts
@@ -118,6 +120,16 @@ def sweep_of(typed: Typed, strategies: str, users: str | None, repeat: str) -> S
     if not plans:
         raise StoreUnavailableError(f"no strategy can run here: {next(iter(left_out.values()))['why']}")
     return planned(plans, whole("--repeat", repeat, 1, 1000), list(left_out.values()))
+
+
+def _several(option: str, text: str | None) -> Sequence[str | None]:
+    """Split `a,b`; repeats are dropped. Nothing given is one value, the default."""
+    if text is None:
+        return [None]
+    words = list(dict.fromkeys(word.strip() for word in text.split(",")))
+    if "" in words:
+        raise UsageError(f"{option} {text}: a value beside a comma is missing")
+    return words
 
 
 def resumed(folder: Path, scenario: str | None) -> Sweep:

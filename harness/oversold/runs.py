@@ -129,6 +129,8 @@ def _audited(
     summary = framed(own, findings, seen, raw, session.used(plan), time.monotonic() - started)
     if burst.interrupted:
         summary["interrupted"] = True
+    if getattr(session.kind(plan.strategy), "broken", False):
+        summary["broken"] = True  # on purpose: its pass proves nothing of its hole
     places.write_json(folder / "summary.json", summary)
     shutil.rmtree(assignment.raw, ignore_errors=True)
     return summary

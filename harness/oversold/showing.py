@@ -10,13 +10,19 @@ from typing import Any
 from rich.console import Console
 
 from oversold import catalogue, comparison, options, places, shell
+from oversold.errors import UsageError
 from oversold.report import pages, sources
 from oversold.report.sources import Source
 from oversold.session import Telling
 
 
-def drawn(telling: Telling, folder: Path, document: Mapping[str, Any], *, wanted: bool) -> list[Path]:
-    """Draw the charts and the page of a run or a comparison; what is recorded is kept, whatever comes of that."""
+def drawn(
+    telling: Telling, folder: Path, document: Mapping[str, Any], *, wanted: bool, patient: bool = True
+) -> list[Path]:
+    """Draw the charts and the page of a run or a comparison.
+
+    A `patient` caller goes on without what cannot be drawn: what is recorded is there all the same.
+    """
     if not wanted:
         return []
     telling.phase("drawing charts")
@@ -24,7 +30,11 @@ def drawn(telling: Telling, folder: Path, document: Mapping[str, Any], *, wanted
         return pages.draw(folder, document, catalogue.cards_of(Source("", folder, document).comparison))
     except KeyboardInterrupt:
         shell.complain(f"interrupted while drawing: `oversold report {folder}` does it again")
-        return []
+    except UsageError as error:
+        if not patient:
+            raise
+        shell.complain(f"not drawn: {error}")  # the verdict does not hang on a full disk
+    return []
 
 
 def shown(console: Console, document: Mapping[str, Any], folder: Path, files: Sequence[Path]) -> None:

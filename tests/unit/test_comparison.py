@@ -257,7 +257,8 @@ def test_a_resumed_sweep_equals_an_uninterrupted_one(at, runs, tmp_path):
     assert compare(session(), load(parts), parts) == expected  # nothing is left to do
     assert len(rest) == 7 - at
     kept = {path.name for path in parts.iterdir()} - {path.name for path in whole.iterdir()}
-    assert kept == {f"{expected_name(sweep, at)}.broken-1"}
+    assert kept == {"unfinished"}
+    assert [path.name for path in (parts / "unfinished").iterdir()] == [f"{expected_name(sweep, at)}-1"]
 
 
 def expected_name(sweep: Sweep, at: int) -> str:

@@ -189,7 +189,7 @@ def test_an_answer_that_is_no_hold_is_a_fault(nonsense):
 def test_a_strategy_that_raises_in_reserve_gave_no_hold():
     """Its own bug is a definite error."""
     tap, faults, error = run(World(reserve=BUG))
-    assert told(tap) == (Outcome.ERROR, HoldEnd.NONE, RefusedBy.NOBODY, 0)
+    assert told(tap) == (Outcome.ERROR, HoldEnd.NONE, RefusedBy.STRATEGY, 0)
     assert faults == [{"kind": "raised", "phase": "reserve", "text": "KeyError: 'stock'", "count": 1}]
     assert not error.lost
     assert error.__cause__ is BUG

@@ -14,7 +14,7 @@ from oversold.bid_plan import BidPlan
 from oversold.clock import Clock, now_ns
 from oversold.evidence import NEVER, HoldEnd, Outcome, RefusedBy
 from oversold.model import HOLD_VERDICTS, Bid, Claim, Hold
-from oversold.platform.faults import Faults, connection_lost
+from oversold.platform.faults import Faults, connection_lost, told
 from oversold.platform.ledger import LedgerPool
 from oversold.platform.progress import Progress
 from oversold.platform.tranche_status import MarkingRules, TrancheStatus
@@ -117,6 +117,8 @@ class BidPipeline:
         except StrategyError as error:
             if not error.lost:
                 tap.outcome = Outcome.ERROR
+                if tap.hold == HoldEnd.NONE and tap.refused_by == RefusedBy.NOBODY:
+                    tap.refused_by = RefusedBy.STRATEGY  # to have no answer turns people away as well
                 if tap.hold == HoldEnd.LIVE:
                     tap.hold = HoldEnd.LEAKED
             raise
@@ -202,5 +204,5 @@ class BidPipeline:
             return method(*arguments)
         except Exception as error:
             lost = connection_lost(error)
-            self._faults.add("store" if lost else "raised", phase, f"{type(error).__name__}: {error}")
+            self._faults.add("store" if lost else "raised", phase, told(error))
             raise StrategyError(lost=lost) from error

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 
+from oversold.errors import UsageError
 from oversold.evidence import NEVER
 from oversold.model import yuan
 from oversold.report import cell_tables, cells, parquet, payout_parquet, payout_tables, sources, tables
@@ -94,7 +95,7 @@ def _bid_figures(runs: Sequence[Recorded]) -> dict[str, Figure]:
 
 def _panels(runs: Sequence[Recorded]) -> list[Any]:
     """Return what the charts over time take, of those runs that began."""
-    read = [(summary, parquet.read(place)) for summary, place in runs if summary["t_end_s"] > 0]
+    read = [(summary, tables) for summary, place in runs if summary["t_end_s"] > 0 and (tables := _read(place))]
     return [
         (summary, ledger, log, claims, int(summary["t_end_s"] * 1e9)) for summary, (_, ledger, log, claims) in read
     ]
@@ -104,10 +105,17 @@ def _responses(runs: Sequence[Recorded]) -> list[tuple[str, npt.NDArray[np.float
     """Return each strategy's response times at the largest load, of its worst seed, best strategy first."""
     found = cells.gather([summary for summary, _ in runs])
     places = {id(summary): place for summary, place in runs}
-    times = [
-        (cell.label, _response_ms(parquet.read(places[id(cell.worst_run)])[0])) for cell in cells.ordered(found)
-    ]
+    read = [(cell.label, _read(places[id(cell.worst_run)])) for cell in cells.ordered(found)]
+    times = [(name, _response_ms(tables[0])) for name, tables in read if tables]
     return [(name, values) for name, values in times if len(values)]
+
+
+def _read(place: Path) -> Any:
+    """Return the tables of one run; None where they are gone or damaged, which is one run less in a chart."""
+    try:
+        return parquet.read(place)
+    except UsageError:
+        return None
 
 
 def _response_ms(history: npt.NDArray[np.void]) -> npt.NDArray[np.float64]:

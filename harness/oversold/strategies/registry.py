@@ -76,6 +76,7 @@ class StrategyCard:
     algorithm: str
     guarantee: str
     hole: str
+    broken: bool = False  # on purpose, to be compared with the design that mends it
 
 
 def names(kind: Kind = "bids") -> list[str]:
@@ -172,6 +173,7 @@ def described(name: str, thing: type[Any], stores: tuple[str, ...]) -> StrategyC
         parts[0] if parts else "",
         labelled("Guarantee:"),
         labelled("Known hole:"),
+        bool(getattr(thing, "broken", False)),
     )
 
 

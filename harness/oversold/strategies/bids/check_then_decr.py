@@ -1,5 +1,7 @@
 """Check first, decrement later: two commands where one is needed."""
 
+from typing import ClassVar
+
 from oversold.model import Bid, Hold
 from oversold.strategies.bids.redis_stock import RedisStock
 from oversold.strategies.interface import Context, key
@@ -16,6 +18,8 @@ class CheckThenDecr(RedisStock):
     once, at the end, by about (offered fen per second) x (time between GET and DECRBY).
     Holds that fail and come back hide a part of it.
     """
+
+    broken: ClassVar[bool] = True
 
     def __init__(self, context: Context) -> None:
         super().__init__(context)

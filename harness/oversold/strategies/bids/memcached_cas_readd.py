@@ -1,5 +1,7 @@
 """memcached compare-and-swap that puts lost stock back by itself."""
 
+from typing import ClassVar
+
 from oversold.model import Bid, Hold, Tranche
 from oversold.strategies.bids.memcached_cas import EXPIRE_S, MemcachedCas
 from oversold.strategies.interface import key
@@ -13,6 +15,8 @@ class MemcachedCasReadd(MemcachedCas):
     Known hole: the cache forgets what was sold. After an eviction or a restart all of the capacity is on sale
     once more, so the tranche is oversold by exactly what had been sold before; `memcached-cas` says error.
     """
+
+    broken: ClassVar[bool] = True
 
     def open(self, tranche: Tranche) -> None:
         """Set the stock to the capacity, and keep the capacity for the day the stock is lost."""

@@ -17,6 +17,7 @@ class MemcachedDecr:
     When that hold is released, incr 20000 makes 10000 of phantom stock, which is sold as well.
     """
 
+    broken: ClassVar[bool] = True
     stores: ClassVar[frozenset[str]] = frozenset({"memcached"})
 
     def __init__(self, context: Context) -> None:

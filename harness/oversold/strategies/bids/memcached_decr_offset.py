@@ -1,5 +1,7 @@
 """memcached's decrement, far away from zero."""
 
+from typing import ClassVar
+
 from oversold.model import Bid, Claim, Hold, Tranche
 from oversold.strategies.bids.memcached_cas import EXPIRE_S
 from oversold.strategies.bids.memcached_decr import MemcachedDecr
@@ -18,6 +20,8 @@ class MemcachedDecrOffset(MemcachedDecr):
     that would fit are told sold out. A crash in that window leaks the amount: the tranche ends undersold. An
     eviction or a restart makes every bid an error.
     """
+
+    broken: ClassVar[bool] = False
 
     def open(self, tranche: Tranche) -> None:
         """Set the counter to the capacity above the offset."""

@@ -1,5 +1,7 @@
 """No lock at all: the canary."""
 
+from typing import ClassVar
+
 from oversold.model import Bid, Hold
 from oversold.strategies.bids.redis_stock import RedisStock
 from oversold.strategies.interface import key
@@ -13,6 +15,8 @@ class NoLock(RedisStock):
     Known hole: lost updates throughout. Two bidders read the same stock and write the same remainder, so one
     share is sold twice.
     """
+
+    broken: ClassVar[bool] = True
 
     def reserve(self, bid: Bid) -> Hold:
         """Read, compare, write: three steps that others may step between."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 from oversold.strategies.bids.rabbitmq_queue import Message, RabbitmqQueue
 
@@ -19,6 +19,8 @@ class RabbitmqQueueAckFirst(RabbitmqQueue):
     Nobody decides these bids: their bidders wait in vain and have `unknown`. Releases are lost in the same way,
     and then the stock stays held for nobody.
     """
+
+    broken: ClassVar[bool] = True
 
     def _handle(self, tranche_id: str, channel: BlockingChannel, batch: list[Message]) -> None:
         """Acknowledge, then commit and answer."""

@@ -1,5 +1,7 @@
 """Holds with an expiry that a confirm does not look at."""
 
+from typing import ClassVar
+
 import sqlalchemy as sa
 
 from oversold.model import Bid, Hold
@@ -16,6 +18,8 @@ class TwoPhaseUnchecked(TwoPhase):
     Known hole: the late confirm. A bidder who takes longer than 10 s has lost the hold, somebody swept it up and
     sold the share again, and then the first one is confirmed as well.
     """
+
+    broken: ClassVar[bool] = True
 
     def confirm(self, bid: Bid, hold: Hold) -> bool:
         """Post, and answer true without looking."""
