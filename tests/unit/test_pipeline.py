@@ -190,7 +190,9 @@ def test_a_strategy_that_raises_in_reserve_gave_no_hold():
     """Its own bug is a definite error."""
     tap, faults, error = run(World(reserve=BUG))
     assert told(tap) == (Outcome.ERROR, HoldEnd.NONE, RefusedBy.STRATEGY, 0)
-    assert faults == [{"kind": "raised", "phase": "reserve", "text": "KeyError: 'stock'", "count": 1}]
+    line = World._answer.__code__.co_firstlineno + 4  # where its own code raised
+    text = f"KeyError: 'stock' (test_pipeline.py:{line})"
+    assert faults == [{"kind": "raised", "phase": "reserve", "text": text, "count": 1}]
     assert not error.lost
     assert error.__cause__ is BUG
     assert (tap.t_sent > NEVER, tap.t_reserved) == (True, NEVER)
