@@ -122,7 +122,7 @@ def _show_scenarios(console: Console, document: Mapping[str, Any], *, full: bool
 
 
 def _show_bids(console: Console, document: Mapping[str, Any], *, full: bool) -> None:
-    console.print(_cards("Strategies for bids", "strategy", document["strategies"], full=full))
+    console.print(_cards(console, "Strategies for bids", "strategy", document["strategies"], full=full))
     if not full:
         console.print("`oversold list bids` and `oversold list NAME` tell the known holes.", markup=False)
     for problem in dict.fromkeys(text for row in document["strategies"] for text in row["missing"]):
@@ -135,8 +135,8 @@ def _show_bids(console: Console, document: Mapping[str, Any], *, full: bool) -> 
 def _show_payouts(console: Console, document: Mapping[str, Any], *, full: bool) -> None:
     payouts = document["payouts"]
     console.print("[bold]Strategies for payouts[/bold] are a lock and a policy, e.g. row-lock+state-machine:")
-    console.print(_cards("Claim locks", "lock", payouts["locks"], full=full))
-    console.print(_cards("Settlement policies", "policy", payouts["policies"], full=full))
+    console.print(_cards(console, "Claim locks", "lock", payouts["locks"], full=full))
+    console.print(_cards(console, "Settlement policies", "policy", payouts["policies"], full=full))
 
 
 def _show_presets(console: Console, document: Mapping[str, Any], *, full: bool) -> None:
@@ -166,17 +166,18 @@ SECTIONS: Mapping[str, Callable[..., None]] = {
 }
 
 
-def _cards(title: str, noun: str, rows: list[Mapping[str, Any]], *, full: bool) -> Table:
+def _cards(console: Console, title: str, noun: str, rows: list[Mapping[str, Any]], *, full: bool) -> Table:
     """Lay out strategies: what they do and where they fail, or one line each with what they do."""
     if full:
         table = Table(noun, "stores", "algorithm", "known hole", title=title, **_STYLE)
         for row in rows:
             table.add_row(row["name"], ", ".join(row["stores"]), Text(row["algorithm"]), Text(row["hole"]))
         return table
-    table = Table(title=title, expand=True, **_STYLE)
+    # Into a pipe the lines go whole; on a terminal they are cut to its width.
+    table = Table(title=title, expand=console.is_terminal, **_STYLE)
     table.add_column(noun, no_wrap=True)
     table.add_column("stores", no_wrap=True)
-    table.add_column("algorithm", no_wrap=True, overflow="ellipsis", ratio=1)
+    table.add_column("algorithm", no_wrap=True, overflow="ellipsis", ratio=1 if console.is_terminal else None)
     for row in rows:
         table.add_row(row["name"], ", ".join(row["stores"]), Text(row["algorithm"]))
     return table

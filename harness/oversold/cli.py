@@ -244,7 +244,7 @@ def list_(
     from oversold import catalogue, terminal
 
     document = catalogue.everything()
-    catalogue.show(terminal.console(json_on_stdout=json_), document, sections or ())
+    catalogue.show(terminal.console(json_on_stdout=json_, pipe_width=200), document, sections or ())
     _finish(document, json_, Exit.PASS)
 
 

@@ -85,7 +85,7 @@ def discard(stream: IO[str]) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-def console(*, json_on_stdout: bool) -> Console:
-    """Return where tables go: stdout, or stderr when stdout belongs to JSON. Pipes get 100 columns."""
+def console(*, json_on_stdout: bool, pipe_width: int = 100) -> Console:
+    """Return where tables go: stdout, or stderr when stdout belongs to JSON. Pipes get so many columns."""
     stream = sys.stderr if json_on_stdout else sys.stdout
-    return _Patient(file=stream, width=None if stream.isatty() else 100, highlight=False)
+    return _Patient(file=stream, width=None if stream.isatty() else pipe_width, highlight=False)
