@@ -168,8 +168,8 @@ def recorded(cell: Cell, folder: Path) -> dict[str, Any] | None:
         return None
     if not isinstance(summary, dict) or summary.get("interrupted") or summary.get("command") != command(cell.plan):
         return None
-    if _finding(summary, "complete") != "pass":
-        return None  # it lost a worker or a server, or did not come to its end
+    if _finding(summary, "complete") != "pass" and _finding(summary, "strategy") == "pass":
+        return None  # it lost a worker or a server; that a strategy hung is an answer, though
     return {**summary, "folder": cell.folder}
 
 

@@ -182,9 +182,17 @@ def test_a_cells_folder_stays_below_the_sweeps(tmp_path):
         ({"interrupted": True}, False),
         ({"findings": [{"check": "complete", "verdict": "inconclusive"}]}, False),
         ({"findings": [{"check": "complete", "verdict": "pass"}]}, True),
+        (
+            {
+                "findings": [
+                    {"check": c, "verdict": v} for c, v in (("complete", "inconclusive"), ("strategy", "fail"))
+                ]
+            },
+            True,
+        ),
         ({"command": "oversold run bid-burst --strategy redis-lua --users 101"}, False),
     ],
-    ids=["finished", "interrupted", "a worker lost", "complete", "another plan"],
+    ids=["finished", "interrupted", "a worker lost", "complete", "a strategy that hung", "another plan"],
 )
 def test_only_a_finished_run_of_the_same_plan_counts(changes, found, tmp_path):
     """All else is run again."""
