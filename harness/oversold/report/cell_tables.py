@@ -51,11 +51,13 @@ def _row(cell: Cell) -> list[Text]:
 
 
 def _both(spread: Spread, word: Any, shown: float | None) -> str:
-    """Return a number, and the range that it comes from below it where there is one."""
+    """Return a number, and the range that it comes from below it where there is one; a unit is told once."""
     main = word(spread.mean if shown is None else shown)
     if spread.count < 2 or word(spread.low) == word(spread.high):
         return str(main)
-    return f"{main}\n{word(spread.low)}..{word(spread.high)}"
+    low, high = word(spread.low), word(spread.high)
+    number, _, unit = low.rpartition(" ")
+    return f"{main}\n{number if number and high.endswith(f' {unit}') else low}..{high}"
 
 
 def reasons(cells: Sequence[Cell]) -> list[str]:

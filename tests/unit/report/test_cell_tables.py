@@ -46,6 +46,13 @@ def test_the_worst_seed_and_the_range_are_told():
     assert "worst of the seeds" in said
 
 
+def test_a_range_tells_its_unit_once():
+    """Two times of the same unit share it; those of different units have their own."""
+    said = printed([run("a", seed=seed, p99=p99) for seed, p99 in ((1, 13_300), (2, 14_100))])
+    assert "13.3..14.1 s" in said
+    assert "999 ms..1.2 s" in printed([run("a", seed=seed, p99=p99) for seed, p99 in ((1, 999), (2, 1200))])
+
+
 def test_one_seed_has_no_range():
     """There is nothing between its least and its most."""
     assert ".." not in printed([run("a"), run("b", goodput=10)])
