@@ -299,11 +299,23 @@ def test_a_phone_needs_no_scrolling_sideways(see: Callable[..., Seen]) -> None:
     assert boxes.count() == 4
     for box in boxes.all():
         assert box.evaluate("it => it.scrollWidth > it.clientWidth && it.tabIndex === 0")
+        assert box.evaluate("it => getComputedStyle(it.previousElementSibling).display") == "block"
+        assert "gradient" in box.evaluate("it => getComputedStyle(it).maskImage")
+        box.evaluate("it => { it.scrollLeft = it.scrollWidth; }")
+        seen.page.wait_for_function("it => getComputedStyle(it).maskImage === 'none'", arg=box.element_handle())
     why = seen.page.locator("tr.more:visible .box").first.bounding_box()
     assert why is not None
     assert why["width"] <= 360
     seen.page.evaluate("document.querySelector('h1').style.width = '500px'")
     assert seen.overflow() > 0
+
+
+def test_only_what_scrolls_says_so(see: Callable[..., Seen]) -> None:
+    """On a wide screen nothing scrolls, so no sign for it is shown; without scripts a narrow one shows it."""
+    wide = see(viewport={"width": 1280, "height": 800})
+    assert not wide.page.locator(".sideways:visible").count()
+    plain = see(viewport={"width": 360, "height": 740}, java_script_enabled=False)
+    assert plain.page.locator("figure .sideways:visible").count() == 3
 
 
 def test_print_is_light_whole_and_without_controls(see: Callable[..., Seen]) -> None:

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from oversold.report.cells import Cell, Load, Spread, badness, loads, ordered, ranked
 from oversold.report.tables import (
+    BROKEN_NOTE,
     NOTHING,
     duration,
     percent,
@@ -29,7 +30,8 @@ def cells_table(cells: Sequence[Cell], canary: Mapping[str, Any] | None) -> Tabl
     seeds = max((len(cell.runs) for cell in cells), default=0)
     several = "worst of the seeds; ok/s, p99, tries: mean and range" if seeds > 1 else "share of the capacity"
     legend = f"over, under: {several}; ok/s: goodput; p99: response since the intended start"
-    table = ruled(("over", "under", "ok/s", "p99", "tries", "runs"), [legend, *proof([], canary)])
+    marked = [BROKEN_NOTE] * any(cell.broken and not cell.canary for cell in cells)
+    table = ruled(("over", "under", "ok/s", "p99", "tries", "runs"), [legend, *marked, *proof([], canary)])
     for load in loads(cells):
         table.add_row(Text(load.label, style="bold"))
         for cell in ordered(cells, load):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from oversold.model import yuan
-from oversold.report.tables import CANARY, Sale, broken_checks, named, shown_name
+from oversold.report.tables import BROKEN_MARK, CANARY, Sale, broken_checks, named, shown_name
 
 _SEVERITY = {"pass": 0, "inconclusive": 1, "fail": 2}  # what this version does not know counts as unproven
 
@@ -57,8 +57,18 @@ class Cell:
 
     @property
     def label(self) -> str:
-        """The name to show, with a mark on the canary."""
-        return named(self.strategy, canary=self.canary)
+        """The name to show, with a mark on the canary and on what is broken on purpose."""
+        return _marked(self.strategy, self.runs[0])
+
+    @property
+    def broken(self) -> bool:
+        """Whether the design is broken on purpose, to be compared with the one that mends it."""
+        return any(run.get("broken") for run in self.runs)
+
+    @property
+    def sound(self) -> bool:
+        """Whether it passed and may be praised for it: it is neither the canary nor broken on purpose."""
+        return self.verdict == "pass" and not self.broken and not self.canary
 
     @property
     def canary(self) -> bool:
@@ -79,6 +89,12 @@ class Cell:
     def under(self) -> Spread:
         """Undersubscription, as a share of the capacity; of the runs whose ledger is known."""
         return Spread.of([sale.under for sale in self._sales()])
+
+    @property
+    def dust_fen(self) -> int:
+        """The most that a run left since it was free for nobody when they asked; of runs that prove something."""
+        proven = [run for run in self.runs if run["verdict"] != "inconclusive"]
+        return max((int(run["tranche"].get("dust_fen") or 0) for run in proven), default=0)
 
     @property
     def goodput(self) -> Spread:
@@ -135,8 +151,13 @@ def is_canary(run: Mapping[str, Any]) -> bool:
 def shown_sale(run: Mapping[str, Any]) -> Sale:
     """Return what a run sold, under the name to show."""
     sale = Sale.read(run)
-    name = named(shown_name(run), canary=is_canary(run))
+    name = _marked(shown_name(run), run)
     return Sale(name, sale.verdict, sale.capacity_fen, sale.confirmed_fen, sale.over, sale.under)
+
+
+def _marked(name: str, run: Mapping[str, Any]) -> str:
+    canary = is_canary(run)
+    return f"{name} {BROKEN_MARK}" if run.get("broken") and not canary else named(name, canary=canary)
 
 
 def worst_verdict(verdicts: Sequence[str]) -> str:
@@ -144,10 +165,13 @@ def worst_verdict(verdicts: Sequence[str]) -> str:
     return max(verdicts, key=lambda verdict: _SEVERITY.get(verdict, 1))
 
 
-def badness(run: Mapping[str, Any]) -> tuple[int, float, int]:
-    """Return how badly a run of bids came out, to sort by: verdict, share oversold or undersold, failed checks."""
+def badness(run: Mapping[str, Any]) -> tuple[int, float, int, int]:
+    """Return how badly a run of bids came out, to sort by.
+
+    First counts the verdict, then the share oversold or undersold, the number of failed checks, the fen off.
+    """
     sale = Sale.read(run)
-    return _SEVERITY.get(sale.verdict, 1), max(sale.over, sale.under), len(broken_checks(run))
+    return _SEVERITY.get(sale.verdict, 1), max(sale.over, sale.under), len(broken_checks(run)), sale.off_fen
 
 
 def gather(runs: Sequence[Mapping[str, Any]]) -> list[Cell]:
@@ -178,20 +202,31 @@ def strategies(cells: Sequence[Cell]) -> list[str]:
 def ranked(cells: Sequence[Cell]) -> list[str]:
     """Return the strategies' shown names, best first, the canary last.
 
-    Those that passed everywhere come first, by goodput at their largest load, then those with a doubt, likewise,
-    then those that failed, by the largest share that they over- or undersold anywhere.
+    Those that passed everywhere come first, by their largest load and then by goodput there, then those with a
+    doubt, likewise, then those that are broken on purpose and did not fail, then those that failed, by the largest
+    share that they over- or undersold anywhere.
     """
     own: dict[str, list[Cell]] = {}
     for cell in cells:
         own.setdefault(cell.strategy, []).append(cell)
+    size = {load: place for place, load in enumerate(loads(cells))}
 
-    def place(name: str) -> tuple[bool, int, float, float]:
+    def place(name: str) -> tuple[bool, bool, bool, int, float, int, float]:
         severity = _SEVERITY.get(worst_verdict([cell.verdict for cell in own[name]]), 1)
-        most = max(cell.load.users for cell in own[name])
-        goodput = Spread.of([cell.goodput.mean for cell in own[name] if cell.load.users == most])
+        failed, broken = severity == _SEVERITY["fail"], any(cell.broken for cell in own[name])
+        largest = max(own[name], key=lambda cell: size[cell.load])
         wrong = Spread.of([rate for cell in own[name] for rate in (cell.over.high, cell.under.high)])
-        share = wrong.high if wrong.count and severity == _SEVERITY["fail"] else 0.0
-        return own[name][0].canary, severity, share, -goodput.mean if goodput.count else 0.0
+        share = wrong.high if wrong.count and failed else 0.0
+        speed = largest.goodput.mean if largest.goodput.count else 0.0
+        return (
+            own[name][0].canary,
+            failed,
+            broken and not failed,
+            severity,
+            share,
+            -size[largest.load],
+            -speed,
+        )
 
     return sorted(own, key=place)
 
@@ -220,7 +255,7 @@ def worth_showing(runs: Sequence[Mapping[str, Any]], most: int) -> list[int]:
     return sorted(chosen.values(), key=lambda i: not is_canary(runs[i]))[:most]
 
 
-def _urgency(run: Mapping[str, Any]) -> tuple[bool, tuple[int, float, int]]:
+def _urgency(run: Mapping[str, Any]) -> tuple[bool, tuple[int, float, int, int]]:
     return Sale.read(run).over > 0, badness(run)
 
 

@@ -67,14 +67,17 @@ def subscription_over_time_all(runs: Sequence[Run], every: Sequence[Mapping[str,
 
 
 @house_style()
-def response_percentiles(series: Sequence[tuple[str, npt.NDArray[np.float64]]]) -> Figure:
+def response_percentiles(
+    series: Sequence[tuple[str, npt.NDArray[np.float64]]], runs: Sequence[Mapping[str, Any]] = ()
+) -> Figure:
     """Draw response times (ms, from the intended start) by percentile, one line a name.
 
     The responses of series with the same name count together. Of more than 24 lines only the fastest, the slowest
     and the canary are named; the note below says which are grey. A line ends at the last percentile that its
-    number of responses supports. Raises UsageError if there is no response at all.
+    number of responses supports. `runs` are the summaries of the runs that the responses are of: the subtitle says
+    under which conditions they were made. Raises UsageError if there is no response at all.
     """
-    return charts_percentiles.draw(series)
+    return charts_percentiles.draw(series, runs)
 
 
 @house_style()
@@ -90,8 +93,8 @@ def heatmap(cells: Sequence[Cell]) -> Figure:
 def frontier(cells: Sequence[Cell], load: Load | None = None) -> Figure:
     """Draw goodput (bids told ok a second) against the p99 response (ms) at one load, by default the largest.
 
-    The line joins the designs that passed and that none of the others beats at both. Raises UsageError if no
-    cell of that load has both numbers.
+    The line joins the designs that passed, are not broken on purpose, and that none of these beats at both. Raises
+    UsageError if no cell of that load has both numbers.
     """
     return charts_frontier.draw(cells, load)
 

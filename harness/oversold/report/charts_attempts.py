@@ -1,4 +1,4 @@
-"""How often bidders had to tap: taps per bid against users, one line a strategy, or bars for one load."""
+"""How often bidders had to tap: taps a bid against users, one line a strategy, or bars for one load."""
 
 import math
 from collections.abc import Sequence
@@ -38,7 +38,7 @@ _LOG_SPAN = 30  # bars turn logarithmic when the longest is so many times one ta
 
 @dataclass(frozen=True)
 class _Line:
-    """One strategy's taps per bid, the mean over seeds and settings, by users."""
+    """One strategy's taps a bid, the mean over seeds and settings, by users."""
 
     label: str
     users: tuple[int, ...]
@@ -59,13 +59,13 @@ def draw(cells: Sequence[Cell]) -> Figure:
     return _draw_lines(told)
 
 
-def taps(runs: float) -> str:
-    """Word a number of taps.
+def taps(number: float) -> str:
+    """Word a number of taps a bid, with one decimal as in the tables.
 
-    >>> taps(1.0), taps(4.62), taps(38.4), taps(1234.5)
-    ('1', '4.6', '38', '1,234')
+    >>> taps(1.0), taps(4.62), taps(1234.56)
+    ('1.0', '4.6', '1,234.6')
     """
-    return f"{runs:,.0f}" if runs >= 9.95 or runs == 1 else f"{runs:.1f}"
+    return f"{number:,.1f}"
 
 
 def _lines(cells: Sequence[Cell]) -> list[_Line]:
@@ -98,7 +98,7 @@ def _draw_lines(cells: Sequence[Cell]) -> Figure:
     note = Note(" ".join(said), WIDTH)
     labels = [f"{line.label}  {taps(line.taps[-1].mean)}" for line in named]
     if grey and not others:
-        labels.append(f"{len(grey)} designs  1" if len(grey) > 1 else f"{grey[0].label}  1")
+        labels.append(f"{len(grey)} designs  {taps(1)}" if len(grey) > 1 else f"{grey[0].label}  {taps(1)}")
     probe = new_paper(WIDTH, 1)
     labels = [fitted(probe, label, TEXT_PT, _NAME_MAX) for label in labels]
     room = max((text_width(probe, label, TEXT_PT) for label in labels), default=0.0) + 0.75
@@ -139,7 +139,7 @@ def _prepare(axes: Axes, lines: Sequence[_Line]) -> None:
         axis.set_major_formatter(FuncFormatter(lambda value, _, word=word: word(value)))
     draw_grid(axes)
     axes.set_xlabel("users", fontsize=SMALL_PT)
-    axes.set_ylabel("taps per bid", fontsize=SMALL_PT)
+    axes.set_ylabel("taps a bid", fontsize=SMALL_PT)
 
 
 def _apart(users: Sequence[int]) -> list[int]:
@@ -173,7 +173,7 @@ def _draw_bars(cells: Sequence[Cell]) -> Figure:
             sheet.draw_mark(left + inch * scale.steps(mark), f"{mark:,.0f}")
     sheet.draw_origin(left)
     scaled = "each block is ten times the one before it" if scale.least else "to scale"
-    sheet.name_scale((left + right) / 2, f"taps per bid ({scaled})")
+    sheet.name_scale((left + right) / 2, f"taps a bid ({scaled})")
     for row, line in enumerate(lines):
         spread = line.taps[0]
         cuts = [left + inch * scale.steps(mark) for mark in scale.cuts(spread.mean, marks)]

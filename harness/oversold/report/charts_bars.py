@@ -8,7 +8,17 @@ from matplotlib.figure import Figure
 
 from oversold.errors import UsageError
 from oversold.model import yuan
-from oversold.report.cells import Cell, Spread, badness, gather, ranked, shown_sale, worst_verdict
+from oversold.report.cells import (
+    Cell,
+    Load,
+    Spread,
+    badness,
+    gather,
+    loads,
+    ranked,
+    shown_sale,
+    worst_verdict,
+)
 from oversold.report.charts_paper import (
     BLUE,
     INK,
@@ -19,13 +29,13 @@ from oversold.report.charts_paper import (
     largest_below,
     with_heading,
 )
-from oversold.report.charts_words import conditions, headline
+from oversold.report.charts_words import broken_note, conditions, headline
 from oversold.report.phrases import listed
 from oversold.report.rows import PAD, WIDTH, Column, Sheet, height
 from oversold.report.scales import LEAST_REACH, RateScale, labelled
 from oversold.report.tables import Sale, broken_checks, percent
 
-_NAME_MAX = 3.0
+_NAME_MAX, _SETTINGS_MAX = 3.0, 2.0  # inches of those columns at most
 _SINGLE = 16  # of more runs than these each strategy gets one row
 _STYLES: dict[int, dict[str, str]] = {-1: {"color": BLUE, "hatch": "////"}, 1: {"color": VERMILLION, "hatch": ""}}
 _SIDE_MIN = 1.2  # inches that each side needs for its heading
@@ -33,10 +43,13 @@ _SIDE_MIN = 1.2  # inches that each side needs for its heading
 
 @dataclass(frozen=True)
 class _Row:
-    """What one row shows: how far its runs oversold and undersold, and what is written beside either bar."""
+    """What one row shows: how far its runs oversold and undersold, and what is written beside either bar.
+
+    A row of a single run has its load and seed, one of all runs of a strategy has neither.
+    """
 
     name: str
-    users: str
+    load: Load | None
     seed: str
     verdict: str
     over: Spread
@@ -55,13 +68,15 @@ def draw(summaries: Sequence[Mapping[str, Any]]) -> Figure:
     runs = [run for run in summaries if "tranche" in run]
     if not runs:
         raise UsageError("no over- or undersubscription to draw: give at least one run of a bid scenario")
-    said = conditions(runs)
-    if len(runs) <= _SINGLE:
-        rows = [_row(run) for run in runs]
+    cells = gather(runs)
+    if len(runs) > _SINGLE:
+        names = ranked(cells)
+        rows = [_worst_row([cell for cell in cells if cell.strategy == name], loads(cells)) for name in names]
     else:
-        cells = gather(runs)
-        rows = [_worst_row([cell for cell in cells if cell.strategy == name]) for name in ranked(cells)]
-        said += "  ·  worst run and range" if len(rows) < len(runs) else ""
+        under = {id(run): cell.load for cell in cells for run in cell.runs}
+        rows = [_row(run, under[id(run)]) for run in runs]
+    parts = [conditions(runs), "worst run and range" if len(rows) < len(runs) else "", broken_note(cells)]
+    said = "  ·  ".join(part for part in parts if part)
     figure, top = with_heading(WIDTH, height(len(rows)), headline([shown_sale(run) for run in runs]), said)
     sheet = Sheet.lay(figure, top, len(rows))
     left = sheet.write_columns(_columns(figure, rows), title_pt=TEXT_PT)
@@ -70,19 +85,19 @@ def draw(summaries: Sequence[Mapping[str, Any]]) -> Figure:
     return figure
 
 
-def _row(run: Mapping[str, Any]) -> _Row:
-    """Return the row of a single run."""
+def _row(run: Mapping[str, Any], load: Load) -> _Row:
+    """Return the row of a single run under a load."""
     sale = shown_sale(run)
     over, under = Spread.of([0.0 if sale.under else sale.over]), Spread.of([sale.under])
-    users, seed = f"{int(run.get('load', {}).get('users') or 0):,}", str(run.get("seed", ""))
+    seed = str(run.get("seed", ""))
     label, known = _label(sale, run), sale.confirmed_fen is not None
     if sale.under:
-        return _Row(sale.name, users, seed, sale.verdict, over, under, "", label)
-    return _Row(sale.name, users, seed, sale.verdict, over, under, label, known=known)
+        return _Row(sale.name, load, seed, sale.verdict, over, under, "", label)
+    return _Row(sale.name, load, seed, sale.verdict, over, under, label, known=known)
 
 
-def _worst_row(cells: Sequence[Cell]) -> _Row:
-    """Return the row of all runs of a strategy: its worst rates, and the load that each was seen with."""
+def _worst_row(cells: Sequence[Cell], every: Sequence[Load]) -> _Row:
+    """Return the row of all runs of a strategy: its worst rates, and which of `every` load each was seen with."""
     runs = [run for cell in cells for run in cell.runs]
     known = any(cell.over.count for cell in cells)
     sides, labels = [], []
@@ -91,30 +106,26 @@ def _worst_row(cells: Sequence[Cell]) -> _Row:
         rates = [rate for rate, _, run in sales if shown_sale(run).confirmed_fen is not None]
         sides.append(Spread.of(rates or [0.0]))
         rate, cell, run = max(sales, key=lambda each: each[0])
-        off = _told_apart(cell, cells) or yuan(shown_sale(run).off_fen)
+        off = cell.load.label if len(every) > 1 else yuan(shown_sale(run).off_fen)
         labels.append(f"{percent(rate)}  ·  {off}" if rate else "")
     verdict = worst_verdict([cell.verdict for cell in cells])
     if not any(labels):
-        worst = max(runs, key=lambda run: (*badness(run), shown_sale(run).off_fen))
+        worst = max(runs, key=badness)
         labels[0] = _label(shown_sale(worst), worst)
-    return _Row(cells[0].label, "", "", verdict, sides[0], sides[1], labels[0], labels[1], known)
-
-
-def _told_apart(cell: Cell, cells: Sequence[Cell]) -> str:
-    """Say in few words which of several loads a cell is of: its users if they differ, else its settings."""
-    if len({other.load.users for other in cells}) > 1:
-        return f"{cell.load.users:,} users"
-    return ", ".join(f"{name} {value}" for name, value in cell.load.settings) if len(cells) > 1 else ""
+    return _Row(cells[0].label, None, "", verdict, sides[0], sides[1], labels[0], labels[1], known)
 
 
 def _columns(figure: Figure, rows: Sequence[_Row]) -> list[Column]:
     """Return the names, and what else tells the rows apart."""
-    users, seeds = [row.users for row in rows], [row.seed for row in rows]
     columns = [Column("strategy", [fitted(figure, row.name, TEXT_PT, _NAME_MAX) for row in rows])]
-    if len(set(users)) > 1:
-        columns.append(Column("users", users, "right"))
-    if len(set(seeds)) > 1 and len({(row.name, row.users) for row in rows}) < len(rows):
-        columns.append(Column("seed", seeds, "right"))
+    under = [row.load for row in rows if row.load]
+    if len({load.users for load in under}) > 1:
+        columns.append(Column("users", [f"{load.users:,}" for load in under], "right"))
+    if len({load.settings for load in under}) > 1:
+        said = [", ".join(f"{name} {value}" for name, value in load.settings) for load in under]
+        columns.append(Column("settings", [fitted(figure, text, TEXT_PT, _SETTINGS_MAX) for text in said]))
+    if len({row.seed for row in rows}) > 1 and len({(row.name, row.load) for row in rows}) < len(rows):
+        columns.append(Column("seed", [row.seed for row in rows], "right"))
     return columns
 
 
@@ -142,7 +153,8 @@ def _draw_bars(sheet: Sheet, rows: Sequence[_Row], left: float, right: float) ->
     over_labels, over_widths = sheet.fit_labels([row.over_label for row in rows], room)
     under_labels, under_widths = sheet.fit_labels([row.under_label for row in rows], room)
     unders, overs = [row.under.high for row in rows], [row.over.high for row in rows]
-    ticks = [scale.ticks(max(most, LEAST_REACH)) if most else [] for most in (max(unders), max(overs))]
+    reaches = [max(most, LEAST_REACH) if most else 0.0 for most in (max(unders), max(overs))]
+    ticks = [scale.ticks(reach, max(reaches)) if reach else [] for reach in reaches]
     beside = (
         list(zip(unders, under_labels, under_widths, strict=True)),
         list(zip(overs, over_labels, over_widths, strict=True)),

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from oversold.evidence import Claims, Ints, Ledger, StatusLog
-from oversold.report.charts_words import fate
-from oversold.report.tables import Sale
+from oversold.report.cells import gather, loads, shown_sale
+from oversold.report.charts_words import fate, level, moment, together
+from oversold.report.phrases import clauses, worst_first
+from oversold.report.tables import Sale, duration
 
 Periods = Sequence[tuple[int, int]]
 
@@ -90,6 +92,40 @@ class Course:
         """Return when the strategy claimed a number, and the fen that it had sold by that claim."""
         numbers = self.claims.remaining_fen != -1
         return self.claims.t[numbers], self.sale.capacity_fen - self.claims.remaining_fen[numbers]
+
+
+def headline_over_time(every: Sequence[Mapping[str, Any]], drawn: Sequence[Course]) -> str:
+    """Say which designs were marked full while stock was left, the longest; at one load also who was full first.
+
+    `every` are the summaries of all runs, `drawn` the courses of those that are shown.
+    """
+    told = [(shown_sale(run).name, run.get("rates", {}).get("false_full_s")) for run in every]
+    designs = list(dict.fromkeys(name for name, _ in told))
+    falsely = worst_first((name, seconds) for name, seconds in told if seconds is not None)
+    if falsely:
+        name, seconds = next(iter(falsely.items()))
+        worst = f"for {duration(1000 * seconds)}"
+        several = f"{len(falsely)} of {len(designs)} designs were marked full while stock was left, {name} {worst}"
+        said = several if designs[1:] else f"{name} was marked full {worst} while stock was left"
+    elif all(seconds is None for _, seconds in told):
+        said = "How the orders grew towards the capacity"
+    else:
+        said = f"{'No design' if designs[1:] else designs[0]} was {'' if designs[1:] else 'never '}marked full"
+        said += " while stock was left"
+    return clauses([said, *_first_full(every, drawn)], 0)
+
+
+def _first_full(every: Sequence[Mapping[str, Any]], drawn: Sequence[Course]) -> list[str]:
+    """Say which of the sound designs had sold everything first, where all had the same load."""
+    cells = gather(every)
+    sound = {cell.label for cell in cells if cell.sound}
+    filled = [(course.filled_at(), shown_sale(course.summary).name) for course in drawn]
+    first = sorted((at, name) for at, name in filled if at is not None and name in sound)
+    if len(loads(cells)) > 1 or len(first) < 2:
+        return []
+    at = first[0][0]
+    names = [name for each, name in first if level(each, at)]
+    return [f"{together(names)} had sold everything first, after {moment(at)}"]
 
 
 def total_s(periods: Iterable[tuple[int, int]]) -> float:

@@ -14,8 +14,8 @@ from oversold.report.rows import WIDTH, Column, Sheet, height
 from oversold.report.tables import NOTHING, percent
 
 _NAME_MAX, _NUMBER = 3.0, 0.95  # inches of the names at most, and of a column of numbers
-_LOTTERY = 0.4  # so many reversed pairs are as good as a lottery, which reverses half of them
-_BACKWARDS = 0.6  # by lots half of the pairs are reversed; more takes a design that favours the late
+_LOTTERY = 0.4  # so many inversions are as good as a lottery, which has a half
+_BACKWARDS = 0.6  # more than lots have takes a design that favours the late
 
 
 def draw(cells: Sequence[Cell], load: Load | None = None) -> Figure:
@@ -66,7 +66,7 @@ def _write_heads(sheet: Sheet, left: float, right: float, wide: float) -> None:
     """Write what the strip and the numbers are above them, and below what a tenth is."""
     sheet.head(left, "first to come", color=BLUE, weight="bold")
     sheet.head(right, "last to come", color=BLUE, weight="bold", ha="right")
-    sheet.head(right + _NUMBER, "reversed", ha="right")
+    sheet.head(right + _NUMBER, "inversions", ha="right")
     sheet.head(right + 2 * _NUMBER, "Gini", ha="right")
     for column in range(1, round((right - left) / wide), 2):
         x, text = left + (column + 0.5) * wide, f"{10 * column + 10} %"
@@ -79,21 +79,21 @@ def _mean(spread: Spread | None, word: Callable[[float], str]) -> str:
 
 
 def _title(cells: Sequence[Cell]) -> str:
-    """Name the designs that kept most and least to the order of arrival, by the pairs that they reversed."""
+    """Name the designs that kept most and least to the order of arrival, by their inversions."""
     told = sorted((cell.inversions.mean, cell.label) for cell in cells if cell.inversions)
     if not told:
         return "Who was served, by order of arrival"
-    (least, fairest), (most, unfairest) = min(_told_by_sound(cells) or told), told[-1]
+    most, unfairest = told[-1]
     if len(told) == 1:
-        return f"{fairest} served the later bidder first in {percent(least)} of the pairs"
+        return f"{unfairest} served the later bidder of a pair first: {percent(most)} inversions"
     if most >= _BACKWARDS:
         strayed = f"{unfairest} served late comers first"
     else:
         strayed = f"{unfairest} drew lots" if most >= _LOTTERY else f"{unfairest} strayed most"
+    # Who oversells to everybody, or is broken on purpose, is no example.
+    sound = [(cell.inversions.mean, cell.label) for cell in cells if cell.inversions and cell.sound]
+    if not sound:
+        return f"{strayed}: {percent(most)} inversions"
+    least, fairest = min(sound)
     kept = f"{fairest} kept to the order of arrival best"
-    return f"{kept}: {percent(least)} of the pairs reversed; {strayed}: {percent(most)}"
-
-
-def _told_by_sound(cells: Sequence[Cell]) -> list[tuple[float, str]]:
-    """Return the pairs reversed by those that kept their promise: who oversells to everybody is no example."""
-    return [(cell.inversions.mean, cell.label) for cell in cells if cell.inversions and cell.verdict == "pass"]
+    return f"{kept}: {percent(least)} inversions; {strayed}: {percent(most)}"

@@ -4,6 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -11,7 +12,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
 from oversold.errors import UsageError
-from oversold.report.cells import Cell, Load, ordered
+from oversold.report.cells import Cell, Load, Spread, ordered
 from oversold.report.charts_lines import Note
 from oversold.report.charts_paper import (
     DPI,
@@ -31,9 +32,9 @@ from oversold.report.charts_paper import (
     write,
     write_legend,
 )
-from oversold.report.charts_words import conditions_of, left_out
+from oversold.report.charts_words import about, conditions_of, fastest_of, left_out, level, together
 from oversold.report.labels import Box, Label, placed
-from oversold.report.phrases import all_or
+from oversold.report.phrases import all_or, between
 from oversold.report.scales import round_marks
 from oversold.report.tables import duration
 
@@ -41,11 +42,13 @@ _WIDTH = 11.0
 _LEFT, _BELOW, _ABOVE = 1.0, 0.6, 0.5  # inches around the axes for their texts and for the key
 _LOG_SPAN = 15  # goodput turns logarithmic when the greatest is so many times the least
 _NAME_MAX = 2.6
+_LEADERS = 3  # so many that are level with the best are named as it is
 # Inches across and upwards in which a name keeps to its mark; the frontier's names may go where they must.
 _BESIDE, _NEAR, _FAR = (0.35, 0.25), (0.8, 0.4), (3.0, 1.5)
 _LEAST_SPAN = 8  # the axis of times covers so many times its least
 _DASHED = (0, (4, 2))
-_MARK = 0.08  # inches from the middle of a mark to its edge
+_MARK = 0.08  # inches from the middle of a mark to what may stand beside it
+_MARK_PT, _RING_PT, _RINGS = 7.5, 5.0, 3  # a mark's size, what each ring around it adds, the most rings
 
 
 @dataclass(frozen=True)
@@ -73,9 +76,12 @@ def draw(cells: Sequence[Cell], load: Load | None = None) -> Figure:
 
 
 def frontier_of(cells: Sequence[Cell]) -> list[Cell]:
-    """Return the cells that passed and that no other of these beats in goodput and in p99, most goodput first."""
+    """Return the sound cells that no other of these beats in goodput and in p99, most goodput first.
+
+    Designs that are broken on purpose are as little an example as those that failed.
+    """
     passed = sorted(
-        (cell for cell in cells if cell.verdict == "pass"), key=lambda cell: (-cell.goodput.mean, cell.p99_ms.mean)
+        (cell for cell in cells if cell.sound), key=lambda cell: (-cell.goodput.mean, cell.p99_ms.mean)
     )
     front: list[Cell] = []
     for cell in passed:
@@ -92,10 +98,8 @@ def _drawn(
     figure, top = with_heading(_WIDTH, _ABOVE + high + _BELOW + note.high, _title(cells, front), subtitle)
     axes = place_axes(figure, _LEFT, top - _ABOVE - high, _WIDTH - _LEFT - MARGIN, high)
     _prepare(axes, cells)
-    if front:
-        axes.plot(
-            *zip(*_corners(axes, front), strict=True), color=GREEN, lw=1.2, ls=_DASHED, alpha=0.8, zorder=1.5
-        )
+    if front[1:]:
+        axes.plot(*zip(*_corners(front), strict=True), color=GREEN, lw=1.2, ls=_DASHED, alpha=0.8, zorder=1.5)
     _draw_marks(axes, cells)
     _write_key(figure, top - 0.2, cells, front)
     note.write(figure)
@@ -127,22 +131,34 @@ def _prepare(axes: Axes, cells: Sequence[Cell]) -> None:
     axes.set_ylabel("◀ (less is better) p99 response since the intended start", fontsize=SMALL_PT)
 
 
-def _corners(axes: Axes, front: Sequence[Cell]) -> list[tuple[float, float]]:
-    """Return the corners of the stairs on whose wrong side every other passing design stands."""
+def _corners(front: Sequence[Cell]) -> list[tuple[float, float]]:
+    """Return the corners of the stairs from one end of the frontier to the other."""
     places = [(cell.goodput.mean, cell.p99_ms.mean) for cell in front]
-    corners = [(places[0][0], axes.get_ylim()[1])]
-    for (x, y), (left, _) in pairwise(places):
-        corners += [(x, y), (left, y)]
-    return [*corners, places[-1], (axes.get_xlim()[0], places[-1][1])]
+    corners = places[:1]
+    for (_, y), (left, below) in pairwise(places):
+        corners += [(left, y), (left, below)]
+    return corners
 
 
 def _draw_marks(axes: Axes, cells: Sequence[Cell]) -> None:
-    for cell in cells:
+    for cell, size in zip(cells, _sizes(axes, cells), strict=True):
         marker, color = verdict_mark(cell.verdict)
         for xs, ys in _whiskers(axes, cell):
             axes.plot(xs, ys, color=color, lw=1, alpha=0.55)
         x, y = _place(axes, cell)
-        axes.plot([x], [y], marker, color=color, markersize=7.5, mec="white", mew=0.6, zorder=3, clip_on=False)
+        edge: dict[str, Any] = (
+            {"mfc": "none", "mec": color, "mew": 1.3} if size > _MARK_PT else {"mec": "white", "mew": 0.6}
+        )
+        axes.plot([x], [y], marker, color=color, markersize=size, zorder=3, clip_on=False, **edge)
+
+
+def _sizes(axes: Axes, cells: Sequence[Cell]) -> list[float]:
+    """Return the size of each mark in points: what stands where another mark is becomes a ring around that one."""
+    places = [_inches(axes, *_place(axes, cell)) for cell in cells]
+    below = [
+        sum(math.dist(place, other) < _MARK_PT / 144 for other in places[:i]) for i, place in enumerate(places)
+    ]
+    return [_MARK_PT + _RING_PT * min(count, _RINGS) for count in below]
 
 
 def _place(axes: Axes, cell: Cell) -> tuple[float, float]:
@@ -165,13 +181,16 @@ def _write_names(figure: Figure, axes: Axes, cells: Sequence[Cell], front: Seque
     points = [_Point(cell, *_inches(axes, *_place(axes, cell))) for cell in cells]
     area = axes.get_window_extent()
     room = Box(area.x0 / DPI + 0.04, area.y0 / DPI + 0.04, area.x1 / DPI + MARGIN - 0.05, area.y1 / DPI)
-    taken = [Box.around(point.x, point.y, _MARK) for point in points]
+    halves = [_MARK + (size - _MARK_PT) / 144 for size in _sizes(axes, cells)]
+    taken = [Box.around(point.x, point.y, half) for point, half in zip(points, halves, strict=True)]
     lines = [list(zip(xs, ys, strict=True)) for cell in cells for xs, ys in _whiskers(axes, cell)]
-    for line in [*lines, _corners(axes, front) if front else []]:
+    for line in [*lines, _corners(front)]:
         taken += [_along(_inches(axes, *one), _inches(axes, *other)) for one, other in pairwise(line)]
     unnamed = []
-    for point in sorted(points, key=lambda each: _importance(each.cell, front)):
-        rank = _importance(point.cell, front)
+    sound = [cell for cell in cells if cell.sound]
+    first = [*front, *fastest_of(sound)[:_LEADERS], *_first_of(sound)[:_LEADERS]]
+    for point in sorted(points, key=lambda each: _importance(each.cell, first)):
+        rank = _importance(point.cell, first)
         size, weight = (TEXT_PT, "bold") if rank == 0 else (SMALL_PT, "normal")
         text = fitted(figure, point.cell.label, size, _NAME_MAX)
         wide = text_width(figure, text, size, weight)
@@ -189,9 +208,9 @@ def _write_names(figure: Figure, axes: Axes, cells: Sequence[Cell], front: Seque
     return unnamed
 
 
-def _importance(cell: Cell, front: Sequence[Cell]) -> int:
-    """Return whose name comes first: the frontier's, then the canary's and the broken ones', then the doubtful."""
-    if cell in front:
+def _importance(cell: Cell, first: Sequence[Cell]) -> int:
+    """Return whose name comes first: of `first`, then the canary's and those of failures, then the doubtful."""
+    if cell in first:
         return 0
     return 1 if cell.canary else {"fail": 2, "pass": 4}.get(cell.verdict, 3)
 
@@ -234,19 +253,36 @@ def _join(figure: Figure, mark: tuple[float, float], end: tuple[float, float]) -
 
 
 def _title(cells: Sequence[Cell], front: Sequence[Cell]) -> str:
-    """Name the design that serves most and the one that answers first, of those that passed."""
+    """Name the designs that serve most and those that answer first, of those that passed and are not broken."""
     load = cells[0].load.label
-    passed = sum(cell.verdict == "pass" for cell in cells)
+    passed = [cell for cell in cells if cell.verdict == "pass"]
     if not front:
-        return f"No design passed with {load}" if len(cells) > 1 else f"{cells[0].label} did not pass with {load}"
-    most, first = front[0], front[-1]
-    served, answered = f"{most.goodput.mean:,.0f} ok/s", f"p99 {duration(first.p99_ms.mean)}"
+        if len(cells) == 1:
+            return f"{cells[0].label} {'passed' if passed else 'did not pass'} with {load}"
+        return f"{'Only designs that are broken on purpose' if passed else 'No design'} passed with {load}"
+    sound = [cell for cell in passed if cell.sound]
+    most, first = fastest_of(sound), _first_of(sound)
     if len(cells) == 1:
-        return f"{most.label} with {load}: {served}, {answered}"
-    said = f"{all_or(passed, len(cells))} designs passed with {load}"
-    if most is first:
-        return f"{said}; {most.label} serves most and answers first: {served}, {answered}"
-    return f"{said}; {most.label} serves most ({served}), {first.label} answers first ({answered})"
+        return f"{sound[0].label} with {load}: {about(most)} ok/s, p99 {duration(first[0].p99_ms.mean)}"
+    said = f"{all_or(len(passed), len(cells))} designs passed with {load}"
+    broken = sum(cell.broken for cell in passed)
+    said += f", {broken} of them broken on purpose" if broken else ""
+    best = [cell for cell in most if cell in first]
+    if best:
+        both = "serve most and answer first" if best[1:] else "serves most and answers first"
+        p99 = between([cell.p99_ms.mean for cell in best], duration)
+        return f"{said}; {together([cell.label for cell in best])} {both}: {about(best)} ok/s, p99 {p99}"
+    serve = f"{together([cell.label for cell in most])} {'serve' if most[1:] else 'serves'} most"
+    answer = f"{together([cell.label for cell in first])} {'answer' if first[1:] else 'answers'} first"
+    p99 = between([cell.p99_ms.mean for cell in first], duration)
+    return f"{said}; {serve} ({about(most)} ok/s), {answer} (p99 {p99})"
+
+
+def _first_of(cells: Sequence[Cell]) -> list[Cell]:
+    """Return those that answer as fast as the first, as `fastest_of` does for goodput."""
+    told = sorted(cells, key=lambda cell: cell.p99_ms.mean)
+    least = told[0].p99_ms if told else Spread.of([])
+    return [cell for cell in told if level(cell.p99_ms.mean, least.mean) or cell.p99_ms.low <= least.high]
 
 
 def _write_key(figure: Figure, y: float, cells: Sequence[Cell], front: Sequence[Cell]) -> None:
@@ -255,7 +291,7 @@ def _write_key(figure: Figure, y: float, cells: Sequence[Cell], front: Sequence[
     for verdict in dict.fromkeys(cell.verdict for cell in cells):
         marker, color = verdict_mark(verdict)
         keys.append(Line2D([], [], marker=marker, color=color, ls="none", markersize=7, label=verdict))
-    if front:
+    if front[1:]:
         label = "frontier: nothing that passed is better at both"
         keys.append(Line2D([], [], color=GREEN, lw=1.2, ls=_DASHED, label=label))
     write_legend(figure, y, keys, handle=2.4)

@@ -40,6 +40,7 @@ _ROW = 0.3
 _NAME_MAX, _GAP = 2.9, 0.2
 _SQUARE_MIN, _SQUARE_MAX = 1.1, 2.2  # inches across
 _DEEPEST = 0.7  # how much of its colour a tint has at most, so that a dark text can be read on it
+_UNDER, _OVER = "◀ undersold", "oversold ▶"
 _PALEST, _FULL = 1e-5, 1.0  # the shares of the capacity where a tint begins and ends
 
 
@@ -82,7 +83,8 @@ def draw(cells: Sequence[Cell]) -> Figure:
         for column, load in enumerate(columns):
             grid.draw_square(row, column, next((cell for cell in own if cell.load == load), None))
         verdict = worst_verdict([cell.verdict for cell in own])
-        group = "canary" if own[0].canary else verdict
+        broken = any(cell.broken for cell in own) and verdict != "fail"
+        group = "canary" if own[0].canary else "broken" if broken else verdict
         if row and group != before:
             axes.plot(
                 [MARGIN, left + wide * len(columns) + right - MARGIN], [row - 0.5] * 2, color=FAINT_INK, lw=0.8
@@ -110,8 +112,11 @@ class _Grid:
     def write_head(self, column: int, lines: Sequence[str], foot: float) -> None:
         """Write a load above its column, and which side of a square means what."""
         middle = self.left + (column + 0.5) * self.wide
-        write(self.figure, middle - 0.05, foot + 0.06, "◀ under", SMALL_PT, ha="right", color=BLUE)
-        write(self.figure, middle + 0.05, foot + 0.06, "over ▶", SMALL_PT, ha="left", color=VERMILLION)
+        # Where a word is too wide for its half, the arrows in the key say it.
+        fits = text_width(self.figure, _UNDER, SMALL_PT) + 0.1 < self.wide / 2
+        under, over = (_UNDER, _OVER) if fits else (_UNDER[0], _OVER[-1])
+        write(self.figure, middle - 0.05, foot + 0.06, under, SMALL_PT, ha="right", color=BLUE)
+        write(self.figure, middle + 0.05, foot + 0.06, over, SMALL_PT, ha="left", color=VERMILLION)
         for i, line in enumerate(reversed(lines)):
             y = foot + 0.06 + text_height(SMALL_PT, i + 1)
             write(self.figure, middle, y, line, SMALL_PT, ha="center", color=INK, weight="bold")
@@ -167,8 +172,8 @@ def _write_verdict(axes: Axes, x: float, row: int, verdict: str) -> None:
 def _write_key(figure: Figure, y: float, cells: Sequence[Cell]) -> None:
     """Write what the tints and marks mean."""
     keys: list[Patch | Line2D] = [
-        Patch(fc=tint(BLUE, 0.8), lw=0, label="undersold, share of the capacity"),
-        Patch(fc=tint(VERMILLION, 0.8), lw=0, label="oversold"),
+        Patch(fc=tint(BLUE, 0.8), lw=0, label=f"{_UNDER}, share of the capacity"),
+        Patch(fc=tint(VERMILLION, 0.8), lw=0, label=_OVER),
     ]
     words = {"pass": "sold exactly, or all but dust", "fail": "failed another check", "inconclusive": "unproven"}
     for verdict in dict.fromkeys(cell.verdict for cell in cells):

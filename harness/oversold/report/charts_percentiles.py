@@ -1,7 +1,8 @@
 """Response times by percentile, on an axis that stretches the tail."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, NullLocator
 
 from oversold.errors import UsageError
+from oversold.report.cells import gather
 from oversold.report.charts_lines import GREY, End, Note, line_style, write_ends
 from oversold.report.charts_paper import (
     MARGIN,
@@ -22,9 +24,10 @@ from oversold.report.charts_paper import (
     text_width,
     with_heading,
 )
+from oversold.report.charts_words import conditions, level, together
 from oversold.report.phrases import between
 from oversold.report.scales import round_marks
-from oversold.report.tables import CANARY, duration, named
+from oversold.report.tables import BROKEN_MARK, BROKEN_NOTE, CANARY, duration, named
 
 _WIDTH = 11.0
 _NAME_MAX = 2.6
@@ -53,8 +56,11 @@ class _Line:
         return self.ms[np.clip(rank, 0, len(self.ms) - 1)]
 
 
-def draw(series: Sequence[tuple[str, npt.NDArray[np.float64]]]) -> Figure:
-    """Draw one line a name, labelled at its end; UsageError if there is no response at all."""
+def draw(series: Sequence[tuple[str, npt.NDArray[np.float64]]], runs: Sequence[Mapping[str, Any]] = ()) -> Figure:
+    """Draw one line a name, labelled at its end; UsageError if there is no response at all.
+
+    `runs` are the summaries of the runs that the responses are of.
+    """
     pooled: dict[str, list[npt.NDArray[np.float64]]] = {}
     for name, ms in series:
         pooled.setdefault(name, []).append(np.asarray(ms, np.float64)[np.isfinite(ms)])
@@ -66,7 +72,9 @@ def draw(series: Sequence[tuple[str, npt.NDArray[np.float64]]]) -> Figure:
     note = Note(f"In grey, the fastest first: {', '.join(line.name for line in grey)}." if grey else "", _WIDTH)
     axes_high = max(4.0, (text_height(TEXT_PT) + 0.03) * len(lines) + 0.2)
     silent = [name for name, ms in joined.items() if not len(ms)]
-    figure, top = with_heading(_WIDTH, axes_high + 0.95 + note.high, _title(every), _subtitle(every, silent))
+    figure, top = with_heading(
+        _WIDTH, axes_high + 0.95 + note.high, _title(every, runs), _subtitle(every, silent, runs)
+    )
     labels = [
         f"{fitted(figure, line.name, TEXT_PT, _NAME_MAX)}  {duration(float(line.at(line.last())))}"
         for line in lines
@@ -150,19 +158,32 @@ def _prepare(axes: Axes, lines: Sequence[_Line]) -> None:
     axes.set_ylabel("response since the intended start", fontsize=SMALL_PT)
 
 
-def _title(lines: Sequence[_Line]) -> str:
-    """Name the fastest and the slowest at the highest percentile, up to p99, that they share."""
+def _title(lines: Sequence[_Line], runs: Sequence[Mapping[str, Any]]) -> str:
+    """Name the fastest and the slowest at the highest percentile, up to p99, that all lines share.
+
+    Where the runs tell which designs passed, the fastest is one of these that is not broken on purpose.
+    """
     fraction = _shared(lines)
     word = f"p{100 * fraction:g}"
     times = sorted((float(line.at(fraction)), i) for i, line in enumerate(lines))
-    (fast, first), (slow, last) = times[0], times[-1]
     if len(lines) == 1:
-        return f"{lines[0].name}: {word} response {duration(fast)}"
-    return f"{word} response from {duration(fast)} ({lines[first].name}) to {duration(slow)} ({lines[last].name})"
+        return f"{lines[0].name}: {word} response {duration(times[0][0])}"
+    sound = {cell.label for cell in gather(runs) if cell.sound}
+    passed = [(ms, i) for ms, i in times if lines[i].name in sound] or times
+    fast, (slow, last) = passed[0][0], times[-1]
+    names = [lines[i].name for ms, i in passed if level(ms, fast)]
+    said = f"{word} response from {duration(fast)} ({together(names)}"
+    said += ", the fastest that passed" if len(passed) < len(times) else ""
+    return f"{said}) to {duration(slow)} ({lines[last].name})"
 
 
-def _subtitle(lines: Sequence[_Line], silent: Sequence[str]) -> str:
+def _subtitle(lines: Sequence[_Line], silent: Sequence[str], runs: Sequence[Mapping[str, Any]]) -> str:
     some = between([len(line.ms) for line in lines], "{:,}".format)
-    rule = f"each line ends, and is labelled, where {_SLOWER} bids were slower"
-    said = f"{some} bids a run  ·  {rule}"
-    return f"{said}  ·  no responses: {', '.join(silent)}" if silent else said
+    said = [
+        conditions(runs) if runs else "",
+        f"{some} bids a run",
+        f"each line ends, and is labelled, where {_SLOWER} bids were slower",
+        f"no responses: {', '.join(silent)}" if silent else "",
+        BROKEN_NOTE if any(line.name.endswith(BROKEN_MARK) for line in lines) else "",
+    ]
+    return "  ·  ".join(part for part in said if part)

@@ -15,7 +15,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from oversold.errors import UsageError
 from oversold.evidence import Ints
 from oversold.report.cells import gather, loads, shown_sale, worst_verdict, worth_showing
-from oversold.report.charts_course import Course, overlaps, total_s, without
+from oversold.report.charts_course import Course, headline_over_time, overlaps, total_s, without
 from oversold.report.charts_lines import Note
 from oversold.report.charts_paper import (
     BLUE,
@@ -34,7 +34,7 @@ from oversold.report.charts_paper import (
     wrapped,
     write_legend,
 )
-from oversold.report.charts_words import MILLION, amount, conditions, headline
+from oversold.report.charts_words import MILLION, amount, broken_note, conditions
 from oversold.report.panels import HEAD_LINES, MAX_PANELS, WIDTH, Panels, write_head
 from oversold.report.tables import duration
 
@@ -49,7 +49,7 @@ def draw_one(course: Course) -> Figure:
     """Draw the course of one run on a page of its own."""
     width, axes_high = 10.0, 3.7
     title = f"{shown_sale(course.summary).name}: {course.message()}"
-    figure, top = with_heading(width, axes_high + 1.05, title, conditions([course.summary]))
+    figure, top = with_heading(width, axes_high + 1.05, title, _subtitle([course.summary]))
     ink = _Ink([course])
     _write_key(figure, top - 0.2, [course])
     axes = place_axes(
@@ -77,9 +77,9 @@ def draw_all(courses: Sequence[Course], every: Sequence[Mapping[str, Any]] = ())
     row_high = panel_high + 0.25 + text_height(SMALL_PT, head_lines) + 0.2
     left_out, names = _left_out(summaries, drawn)
     note = Note(names, WIDTH)
-    subtitle = conditions(drawn) + left_out
+    subtitle = _subtitle(drawn) + left_out
     body = 0.45 + panels.rows * row_high + 0.45 + note.high
-    figure, top = with_heading(WIDTH, body, headline([shown_sale(summary) for summary in summaries]), subtitle)
+    figure, top = with_heading(WIDTH, body, headline_over_time(summaries, shown), subtitle)
     ink = _Ink(shown)
     _write_key(figure, top - 0.2, shown)
     for i, course in enumerate(shown):
@@ -95,6 +95,11 @@ def draw_all(courses: Sequence[Course], every: Sequence[Mapping[str, Any]] = ())
         panels.label(axes, i, ink.time_label, ink.money_label)
     note.write(figure)
     return figure
+
+
+def _subtitle(runs: Sequence[Mapping[str, Any]]) -> str:
+    said = [conditions(runs), broken_note(gather(runs))]
+    return "  ·  ".join(part for part in said if part)
 
 
 def _loads(every: Sequence[Mapping[str, Any]], shown: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -5,12 +5,23 @@ from typing import Any
 
 from oversold.model import yuan
 from oversold.report.cells import Cell, Spread, loads, strategies
-from oversold.report.phrases import all_or, clauses, made_under, nothing_proven, recorded, span, worst_first
-from oversold.report.tables import Sale, percent
+from oversold.report.phrases import (
+    all_or,
+    between,
+    clauses,
+    made_under,
+    nothing_proven,
+    recorded,
+    span,
+    worst_first,
+)
+from oversold.report.tables import BROKEN_NOTE, Sale, percent, rate
 
 MILLION = 1_000_000
 _NAMED = 2  # a title names so many strategies and counts the others
 _ALL_NAMED = 24  # of more strategies than these a title names none
+_LEVEL_NAMED = 3  # so many designs that are as fast as one another are named
+_MARGIN = 0.05
 
 
 def headline(sales: Sequence[Sale]) -> str:
@@ -79,7 +90,62 @@ def conditions_of(cells: Sequence[Cell], per_mark: str, several: int = 0) -> str
     """
     said = conditions([run for cell in cells for run in cell.runs])
     several = several or max(len(cell.runs) for cell in cells)
-    return f"{said}  ·  {per_mark} of {several} runs" if several > 1 else said
+    parts = [said, f"{per_mark} of {several} runs" if several > 1 else "", broken_note(cells)]
+    return "  ·  ".join(part for part in parts if part)
+
+
+def together(names: Sequence[str]) -> str:
+    """Join names into a subject; of more than three the others are counted.
+
+    >>> together(["a"]), together(["a", "b"]), together(["a", "b", "c", "d", "e"])
+    ('a', 'a and b', 'a, b, c and 2 more')
+    """
+    said = list(names[:_LEVEL_NAMED])
+    if len(names) > _LEVEL_NAMED:
+        said.append(f"{len(names) - _LEVEL_NAMED} more")
+    return " and ".join([", ".join(said[:-1]), said[-1]] if said[1:] else said)
+
+
+def about(cells: Sequence[Cell]) -> str:
+    """Word the mean goodput of cells that are level: one number, or from where to where if it takes two.
+
+    Of several it is rounded to three digits.
+    """
+    means = [cell.goodput.mean for cell in cells]
+    if len(means) == 1:
+        return rate(means[0])
+    if level(min(means), max(means)):
+        return f"about {_rounded(sum(means) / len(means))}"
+    return between(means, _rounded)
+
+
+def _rounded(per_s: float) -> str:
+    return rate(float(f"{per_s:.3g}"))
+
+
+def level(one: float, other: float) -> bool:
+    """Return whether two numbers are less than 5 % of the larger apart, which no run can tell from luck.
+
+    >>> level(2269, 2170), level(2269, 2100)
+    (True, False)
+    """
+    return min(one, other) >= (1 - _MARGIN) * max(one, other)
+
+
+def fastest_of(cells: Sequence[Cell]) -> list[Cell]:
+    """Return those of some cells of one load that are level with the best, most goodput first.
+
+    Their mean is level with its mean, or the ranges of their runs overlap: what the seeds themselves differ by is
+    no lead. Cells without a goodput are left out.
+    """
+    told = sorted((cell for cell in cells if cell.goodput.count), key=lambda cell: -cell.goodput.mean)
+    best = told[0].goodput if told else Spread.of([])
+    return [cell for cell in told if level(cell.goodput.mean, best.mean) or cell.goodput.high >= best.low]
+
+
+def broken_note(cells: Sequence[Cell]) -> str:
+    """Return what the mark on designs that are broken on purpose means; nothing where there is none."""
+    return BROKEN_NOTE if any(cell.broken and not cell.canary for cell in cells) else ""
 
 
 def left_out(why: str, names: Sequence[str]) -> str:
@@ -130,16 +196,17 @@ def _alone(cells: Sequence[Cell]) -> str:
 
 
 def _late(cells: Sequence[Cell]) -> list[str]:
-    """Say how many of the designs that broke were still sound with the fewest users, if there are more users."""
+    """Say how many of the designs that broke were still sound with the fewest users, where that was tried."""
     fewest = min(cell.load.users for cell in cells)
-    broken = {cell.strategy for cell in cells if cell.verdict == "fail"}
+    failing = {cell.strategy for cell in cells if cell.verdict == "fail"}
+    tried = {cell.strategy for cell in cells if cell.load.users == fewest}
     early = {cell.strategy for cell in cells if cell.verdict == "fail" and cell.load.users == fewest}
-    late = len(broken - early)
-    if not late or all(cell.load.users == fewest for cell in cells):
+    late = len((failing & tried) - early)
+    if not late:
         return []
     return [
         f"{late} of them only with more than {fewest:,} users"
-        if len(broken) > 1
+        if len(failing) > 1
         else f"only with more than {fewest:,} users"
     ]
 

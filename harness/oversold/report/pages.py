@@ -83,8 +83,9 @@ def _bid_figures(runs: Sequence[Recorded]) -> dict[str, Figure]:
             if len(panels) == 1
             else charts.subscription_over_time_all(panels, every=summaries)
         )
+    at_largest = [run for cell in cells.ordered(found) for run in cell.runs]
     if answered := _responses(runs):
-        figures["response"] = charts.response_percentiles(answered)
+        figures["response"] = charts.response_percentiles(answered, at_largest)
     if several:
         figures["outcomes"] = charts.outcome_stacks(found)
         figures["attempts"] = charts.attempts(found)

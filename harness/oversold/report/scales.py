@@ -52,13 +52,17 @@ class RateScale(Scale):
             return cls(0.0)
         return cls(10.0 ** max(-5, math.floor(math.log10(min(seen)))))
 
-    def ticks(self, most: float) -> list[float]:
-        """Return the rates to draw lines at, without zero, up to the first that covers `most`."""
+    def ticks(self, most: float, widest: float = 0.0) -> list[float]:
+        """Return the rates to draw lines at, without zero, up to the first that covers `most`.
+
+        They are as far apart as on a side that reaches to `widest`, so that both sides of zero have one grid.
+        """
         if self.least:
             last = max(0, math.ceil(math.log10(most / self.least) - 1e-9))
             return [self.least * 10**i for i in range(last + 1)]
-        unit = 10.0 ** math.floor(math.log10(most))
-        step = next(unit * m for m in (0.2, 0.5, 1, 2) if most / (unit * m) <= 5)
+        reach = max(most, widest)
+        unit = 10.0 ** math.floor(math.log10(reach))
+        step = next(unit * m for m in (0.2, 0.5, 1, 2) if reach / (unit * m) <= 5)
         return [step * i for i in range(1, math.ceil(most / step - 1e-9) + 1)]
 
 

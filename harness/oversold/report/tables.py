@@ -13,6 +13,8 @@ from rich.text import Text
 from oversold.model import HOLD_VERDICTS
 from oversold.report.phrases import between
 
+BROKEN_MARK = "†"  # stands after the name of a design that is broken on purpose
+BROKEN_NOTE = f"{BROKEN_MARK} broken on purpose: its pass says nothing about its hole"
 CANARY = "none"  # the strategy that must oversell, or the burst could not have shown a fault
 
 # A rule under the header and nothing else, so that a pipe or a log gets plain ASCII.
@@ -146,7 +148,8 @@ def comparison_table(summaries: Sequence[Mapping[str, Any]], canary: Mapping[str
     """
     rows = list(summaries)
     legend = "ok/s: goodput; p99: response since the intended start"
-    table = ruled(("over", "under", "ok/s\np99", "tries\nwall"), [legend, *proof(rows, canary)])
+    marked = [BROKEN_NOTE] * any(run.get("broken") and run["strategy"] != CANARY for run in rows)
+    table = ruled(("over", "under", "ok/s\np99", "tries\nwall"), [legend, *marked, *proof(rows, canary)])
     table.add_column("bidders\nwere told", justify="right")
     differ = len({_users(run) for run in rows}) > 1
     for run in rows:
@@ -196,6 +199,8 @@ def _cells(run: Mapping[str, Any], say_users: bool) -> list[Text]:
     name = packed(re.split(r"(?<=[-_/: ])", shown_name(run)), _NAME_WIDTH)
     if run["strategy"] == CANARY:
         name.append("(canary)")
+    elif run.get("broken"):
+        name[-1] += f" {BROKEN_MARK}"
     if say_users:
         name.append(_users(run))
     p99 = run.get("latency_ms", {}).get("response", {}).get("p99")

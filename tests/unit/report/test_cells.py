@@ -166,6 +166,9 @@ def test_the_worst_run_broke_most() -> None:
     assert gather(seeds)[0].worst_run["seed"] == 2
     leaky = [run("a", seed=1, failed=["claim_gap"]), run("a", seed=2, failed=["claim_gap", "hold_leak"])]
     assert gather(leaky)[0].worst_run["seed"] == 2
+    dusty = [run("a"), run("a", seed=2)]
+    dusty[1]["tranche"]["confirmed_fen"] -= 5
+    assert gather(dusty)[0].worst_run["seed"] == 2
     assert gather(leaky)[0].failed == ("claim_gap", "hold_leak")
 
 
@@ -198,6 +201,43 @@ def test_the_best_come_first_and_the_canary_last() -> None:
         "awful",
         "none",
     ]
+
+
+def test_what_is_broken_on_purpose_comes_before_the_failures_only() -> None:
+    """Its pass does not outrank a doubt; a failure of it is one as any other; the canary stays last."""
+    runs = [
+        {**run("cheat", goodput=9000), "broken": True},
+        {**run("doubtful-cheat", verdict="inconclusive"), "broken": True},
+        {**run("caught", over=0.01), "broken": True},
+        {**run("none", over=0.2), "broken": True},
+        run("worse", under=0.5),
+        run("doubtful", verdict="inconclusive"),
+        run("slow", goodput=1),
+    ]
+    names = ["slow", "doubtful", "cheat", "doubtful-cheat", "caught", "worse", "none"]
+    assert ranked(gather(runs)) == names
+    assert ranked(gather([{**one, "broken": False} for one in runs]))[0] == "cheat"
+    marks = {cell.strategy: (cell.broken, cell.sound, cell.label) for cell in gather(runs)}
+    assert marks["cheat"] == (True, False, "cheat †")
+    assert marks["none"] == (True, False, "none (canary)")
+    assert marks["slow"] == (False, True, "slow")
+    assert shown_sale(runs[0]).name == "cheat †"
+
+
+def test_a_pass_under_a_larger_load_comes_first() -> None:
+    """Goodput under different loads does not compare: who passed the larger one comes before who did not try."""
+    runs = [run("small", users=300, goodput=9000), run("large", users=10_000, goodput=200)]
+    assert ranked(gather(runs)) == ["large", "small"]
+
+
+def test_dust_is_the_most_of_all_runs_that_prove_something() -> None:
+    """A run that proves nothing may have lacked demand: what it left is no dust."""
+    seeds = [run("a", seed=seed) for seed in (1, 2, 3)]
+    for one, fen in zip(seeds, (5, 7, 900), strict=True):
+        one["tranche"]["dust_fen"] = fen
+    seeds[2]["verdict"] = "inconclusive"
+    assert gather(seeds)[0].dust_fen == 7
+    assert gather([run("a")])[0].dust_fen == 0
 
 
 def test_rank_does_not_depend_on_the_order_of_the_runs() -> None:

@@ -180,6 +180,24 @@ def test_runs_of_one_strategy_are_told_apart() -> None:
     assert not {"users", "seed"} & set(words(charts.subscription_bars(FIVE)))
 
 
+def test_runs_under_several_settings_are_told_apart() -> None:
+    """A setting that differs gets a column; of many runs each bar is labelled with the whole load."""
+    runs = [run(users=users) | {"settings": {"p": p, "steps": 12}} for users in (300, 600) for p in (0.05, 0.2)]
+    said = words(charts.subscription_bars(runs))
+    assert {"settings", "p 0.05", "p 0.2"} <= set(said)
+    assert not any("steps" in text for text in said)
+    assert "settings" not in words(charts.subscription_bars(FIVE))
+    worse = [{**each, **run("b", users=each["load"]["users"], under=0.1)} for each in runs]
+    many = words(charts.subscription_bars([*runs, *worse] * 3))
+    assert any(text.endswith("·  300 users, p 0.05") for text in many)
+
+
+def test_both_sides_of_the_bars_have_one_grid() -> None:
+    """A step to the left is as long as one to the right, and every line that is alone on its side has its text."""
+    said = words(charts.subscription_bars([run("a", over=0.26), run("b", under=0.06)]))
+    assert [text for text in said if text.endswith("0 %") and len(text) < 6] == ["10 %", "10 %", "20 %", "30 %"]
+
+
 def test_a_failure_that_sold_exactly_says_what_failed() -> None:
     """A row without a bar but with the verdict fail names the broken promise."""
     leaky = run(verdict="fail")
@@ -344,6 +362,17 @@ def test_the_response_title_names_the_fastest_and_the_slowest() -> None:
     fast, slow = np.linspace(1, 1000, 1000), np.linspace(10, 10_000, 1000)
     figure = charts.response_percentiles([("row-lock", slow), ("redis-lua", fast)])
     assert title_of(figure) == "p99 response from 990 ms (redis-lua) to 9.9 s (row-lock)"
+
+
+def test_response_times_say_under_which_conditions_and_praise_no_failure() -> None:
+    """Given the runs, the subtitle has their users and delay, and the fastest named is one that passed."""
+    fast, slow = np.linspace(1, 1000, 1000), np.linspace(10, 10_000, 1000)
+    runs = [run("a", over=0.1), run("b"), run("c")]
+    series = [("a", fast), ("b", slow), ("c", slow * 1.01)]
+    figure = charts.response_percentiles(series, runs)
+    assert any("10,000 users" in line and "rtt" in line for line in words(figure))
+    assert title_of(figure) == "p99 response from 9.9 s (b and c, the fastest that passed) to 10.0 s (c)"
+    assert title_of(charts.response_percentiles(series)).startswith("p99 response from 990 ms (a)")
 
 
 def test_only_percentiles_that_the_sample_supports_are_drawn() -> None:

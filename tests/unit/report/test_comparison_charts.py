@@ -19,7 +19,9 @@ from oversold.report.charts_frontier import frontier_of
 from oversold.report.charts_heatmap import tint
 from oversold.report.charts_outcomes import shares_of
 from oversold.report.charts_paper import BLUE, INK, VERMILLION
+from oversold.report.charts_words import fastest_of
 
+FAIR = {"inversions": 0.1, "gini": 0.1, "cohorts": [0.5] * 10}
 OF_CELLS = ("heatmap", "frontier", "outcome_stacks", "fairness", "attempts")
 
 
@@ -91,6 +93,10 @@ def test_old_summaries_are_left_out_by_name(name: str) -> None:
         (
             [run("a"), run("b"), run("b", users=5000, under=0.1), run("c", over=0.1)],
             "1 of 3 designs oversold, 1 undersold under some load; 1 of them only with more than 1,000 users",
+        ),
+        (
+            [run("a"), run("b", users=5000, under=0.1), run("c", over=0.1)],  # b was not run with fewer users
+            "1 of 3 designs oversold, 1 undersold under some load",
         ),
         (
             [run("a"), run("b", verdict="inconclusive")],
@@ -222,6 +228,74 @@ def test_the_title_of_the_frontier_names_both_ends() -> None:
     assert title_of(none) == "No design passed with 1,000 users"
 
 
+def test_designs_that_are_level_share_the_title_of_the_frontier() -> None:
+    """Less than 5 % apart, or within the range of the seeds, nobody is first; with more between them one is."""
+    near = drawn(
+        "frontier", run("a", goodput=2269, p99=2930), run("b", goodput=2267, p99=2910), run("c", over=0.1)
+    )
+    assert title_of(near) == (
+        "2 of 3 designs passed with 1,000 users; a and b serve most and answer first: about 2,270 ok/s, p99 2.9 s"
+    )
+    far = drawn("frontier", run("a", goodput=2269, p99=2000), run("b", goodput=2100, p99=2910))
+    assert "; a serves most and answers first: 2,269 ok/s" in title_of(far)
+    wide = [run("a", goodput=2269, p99=1), run("a", seed=2, goodput=2000, p99=1), run("b", goodput=2010, p99=9)]
+    assert "; a serves most and answers first: about 2,130 ok/s" not in title_of(drawn("frontier", *wide))
+    assert [cell.strategy for cell in fastest_of(gather(wide))] == ["a", "b"]
+
+
+def test_a_frontier_of_one_is_no_line() -> None:
+    """The dashes join designs: one alone has none, two have a line from one to the other and no farther."""
+    one = drawn("frontier", run("best", goodput=2000, p99=9), run("worse", goodput=100, p99=90))
+    two = drawn("frontier", run("most", goodput=2000, p99=90), run("first", goodput=100, p99=9))
+    dashed = [[line for line in each.axes[0].lines if line.get_linestyle() == "--"] for each in (one, two)]
+    assert [len(lines) for lines in dashed] == [0, 1]
+    assert list(zip(*dashed[1][0].get_data(), strict=True)) == [(2000.0, 90.0), (100.0, 90.0), (100.0, 9.0)]
+
+
+def test_marks_that_cover_one_another_are_rings() -> None:
+    """The second mark at a place is a larger ring, so that both are seen; apart none is."""
+    near = drawn(
+        "frontier", run("a", goodput=1000, p99=500), run("b", goodput=1001, p99=500), run("c", goodput=10)
+    )
+    sizes = [line.get_markersize() for line in near.axes[0].lines if len(line.get_xdata()) == 1]
+    assert sorted(sizes) == [7.5, 7.5, 12.5]
+    rings = [line for line in near.axes[0].lines if line.get_markersize() > 7.5]
+    assert [line.get_markerfacecolor() for line in rings] == ["none"]
+
+
+BROKEN = [
+    {**run("cheat", goodput=5000, p99=5, fairness=FAIR), "broken": True},
+    run("sound", goodput=100, fairness=FAIR),
+    {**run("none", over=0.2, fairness=FAIR), "broken": True},
+]
+
+
+@pytest.mark.parametrize("name", [*OF_CELLS, "subscription_bars"])
+def test_what_is_broken_on_purpose_is_marked_and_never_praised(name: str) -> None:
+    """Each chart marks the name, explains the mark below its title, and names another design as the best."""
+    figure = charts.subscription_bars(BROKEN) if name == "subscription_bars" else drawn(name, *BROKEN)
+    said = " ".join(words(figure))
+    if name != "attempts":  # which names only those that tap more than once, in its bars all of them
+        assert "cheat †" in said
+    assert "† broken on purpose" in said
+    assert "none †" not in said
+    assert "cheat" not in title_of(figure)
+    assert "†" not in " ".join(words(drawn("heatmap", run("sound"), run("none", over=0.2))))
+
+
+def test_the_frontier_leaves_out_what_is_broken_on_purpose() -> None:
+    """A design that beats all others, and has a hole on purpose, is not on the line; without the mark it is."""
+    assert [cell.strategy for cell in frontier_of(gather(BROKEN))] == ["sound"]
+    assert [cell.strategy for cell in frontier_of(gather([{**BROKEN[0], "broken": False}]))] == ["cheat"]
+    title = title_of(drawn("frontier", *BROKEN))
+    assert title.startswith(
+        "2 of 3 designs passed with 1,000 users, 1 of them broken on purpose; sound serves most"
+    )
+    assert title_of(drawn("frontier", BROKEN[0], run("x", over=0.1))) == (
+        "Only designs that are broken on purpose passed with 1,000 users"
+    )
+
+
 def test_goodput_turns_logarithmic_only_where_it_must() -> None:
     """Rates of like size start at zero; a design a hundred times slower than another needs powers of ten."""
     assert drawn("frontier", run("a", goodput=100), run("b", goodput=900)).axes[0].get_xscale() == "linear"
@@ -324,15 +398,19 @@ def test_the_title_of_fairness_names_both_ends() -> None:
     """Almost half of the pairs reversed is a lottery; less is not called so; one design is told alone."""
     flat: list[float | None] = [0.5] * 10
     title = title_of(drawn("fairness", fair("queue", 0.001, flat), fair("lots", 0.48, flat)))
-    assert title == "queue kept to the order of arrival best: 0.10 % of the pairs reversed; lots drew lots: 48.0 %"
+    assert title == "queue kept to the order of arrival best: 0.10 % inversions; lots drew lots: 48.0 %"
     backwards = title_of(drawn("fairness", fair("queue", 0.001, flat), fair("stack", 0.95, flat)))
     assert backwards.endswith("stack served late comers first: 95.0 %")
     mild = title_of(drawn("fairness", fair("queue", 0.001, flat), fair("mild", 0.2, flat)))
     assert mild.endswith("mild strayed most: 20.0 %")
     assert (
         title_of(drawn("fairness", fair("a", 0.2, flat)))
-        == "a served the later bidder first in 20.0 % of the pairs"
+        == "a served the later bidder of a pair first: 20.0 % inversions"
     )
+    cheat = title_of(drawn("fairness", fair("queue", 0.01, flat), fair("cheat", 0.0, flat) | {"verdict": "fail"}))
+    assert cheat.startswith("queue kept to the order of arrival best")
+    broken = [fair(name, share, flat) | {"broken": True} for name, share in (("x", 0.01), ("y", 0.9))]
+    assert title_of(drawn("fairness", *broken)) == "y † served late comers first: 90.0 % inversions"
     assert title_of(drawn("fairness", fair("a", None, flat))) == "Who was served, by order of arrival"
 
 
@@ -342,7 +420,7 @@ def test_attempts_are_lines_over_users_and_bars_for_one_load() -> None:
     lines = drawn("attempts", *runs, run("b", users=1000), run("b", users=2000))
     assert [mark[1:] for mark in marks(lines)] == [(1000.0, 3.0), (2000.0, 4.0)]
     assert lines.axes[0].get_xscale() == lines.axes[0].get_yscale() == "log"
-    assert {"a  4", "b  1"} <= {word.replace("4.0", "4") for word in words(lines)}
+    assert {"a  4.0", "b  1.0"} <= set(words(lines))
     bars = drawn("attempts", run("a", attempts=4.0), run("b"))
     assert bar_widths(bars)[0] == pytest.approx(4 * bar_widths(bars)[1])
 
@@ -363,7 +441,7 @@ def test_a_retry_storm_is_drawn_in_blocks_of_ten() -> None:
     assert any("ten times" in line for line in words(storm))
     assert not any("ten times" in line for line in words(drawn("attempts", run("few", attempts=9.0), run("once"))))
     assert title_of(storm) == (
-        "storm made its bidders tap 300 times with 1,000 users; 1 of 2 designs needed one tap a bid"
+        "storm made its bidders tap 300.0 times with 1,000 users; 1 of 2 designs needed one tap a bid"
     )
 
 
@@ -452,9 +530,28 @@ def test_runs_that_were_chosen_before_are_told_from_all() -> None:
     figure = charts.subscription_over_time_all(courses(runs[:2]), every=runs)
     assert len(figure.axes) == 2
     assert any("the worst runs of 2 of 21 designs; not drawn: 19 fail" in line for line in words(figure))
-    assert title_of(figure).startswith("1 of 21 designs oversold")
+    for one in runs[3:6]:
+        one["rates"]["false_full_s"] = 2.0 if one["strategy"] == "s3" else 0.5
+    told = charts.subscription_over_time_all(courses(runs[:2]), every=runs)
+    assert title_of(told) == "3 of 21 designs were marked full while stock was left, s3 for 2.0 s"
     alone = charts.subscription_over_time_all(courses(runs[:2]))
     assert not any("not drawn" in line for line in words(alone))
+
+
+def test_the_title_over_time_is_not_that_of_the_bars() -> None:
+    """It speaks of time: who was falsely full, and who of those that passed had sold everything first."""
+    runs = [run("a", rates={"false_full_s": 0.0}), run("b", rates={"false_full_s": 0.0}), run("c")]
+    broken = [{**one, "broken": one["strategy"] == "b"} for one in runs]
+    made = courses(runs)
+    last = (made[2][0], *course("c", 1.0, span_s=3.0)[1:])
+    said = title_of(charts.subscription_over_time_all([*made[:2], last]))
+    assert (
+        said == "No design was marked full while stock was left; a and b had sold everything first, after 2.00 s"
+    )
+    assert title_of(charts.subscription_over_time_all([*courses(broken)[:2], last])).endswith(
+        "; a had sold everything first, after 2.00 s"
+    )
+    assert "sold everything" not in title_of(charts.subscription_over_time_all([*courses(broken)[:2]]))
 
 
 def test_one_course_of_each_design_is_drawn_when_there_is_room() -> None:

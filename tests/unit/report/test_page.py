@@ -144,14 +144,14 @@ def test_a_failing_seed_takes_the_praise_away(write: Any) -> None:
     assert title(write([*good, run("a", seed=2, goodput=5000)])[0]).startswith("a sold exactly")
 
 
-def test_who_is_within_the_range_of_the_fastest_is_named(write: Any) -> None:
-    """A lead that the seeds themselves differ by is no lead: the title says with whom the best is level."""
-    pace = {"a": (900, 1100), "b": (950, 970), "c": (700, 1099)}
-    runs = [run(name, seed=seed, goodput=each) for name, two in pace.items() for seed, each in enumerate(two)]
-    said = title(write(runs)[0])
-    assert said.startswith("a sold exactly and was the fastest of the 3 that did, level with b: 1,000 ok/s")
-    clear = [run("a", goodput=1000), run("b", goodput=999)]
-    assert "level" not in title(write(clear)[0])
+def test_what_set_the_pace_and_what_a_pass_is_worth_stand_on_top(write: Any) -> None:
+    """Before the table page and Markdown say who set the pace of the fastest, and that a pass has its limits."""
+    html, text = write([run("a", limits={"limited_by": "the lanes (97% busy)"})])
+    top = parsed(html).find("header")[0].text
+    for said in (top, text.split("| design")[0]):
+        assert "The pace of a was set by the lanes (97 % busy), not by the design" in said
+        assert "A pass says that this load found no fault. What it did not try is in each row" in said
+    assert "The pace of" not in write([run("a")])[0]
 
 
 @pytest.mark.parametrize(
@@ -201,6 +201,34 @@ def test_every_number_stands_in_its_row(write: Any) -> None:
     assert [float(value) for value in sorts[:5]] == [2, 0, 2, 0.1, 0]
     assert by_name["b"].find("td")[6].attributes["data-sort"] == ""  # what is missing has no place in the order
     assert by_name["b"].find("td")[6].text == "-"
+
+
+def test_dust_stands_below_what_was_undersold(write: Any) -> None:
+    """What was left, though it counts for nothing, is in the table; where nothing was left nothing is said."""
+    dusty = {"capacity_fen": 1_000_000_000, "confirmed_fen": 950_000_000, "dust_fen": 50_000_000}
+    html, text = write([run("a", tranche=dusty), run("b")])
+    by_name = {row.find("th")[0].attributes["data-sort"]: row.find("td")[4].text for row in rows(html)}
+    assert by_name == {"a": "0 dust 500,000 yuan", "b": "0"}
+    assert "| 0 (dust 500,000 yuan) |" in text
+
+
+def test_what_is_broken_on_purpose_carries_a_mark_with_its_hole(write: Any) -> None:
+    """Beside its name it says so, with the hole in a tooltip and in the Markdown; the count of passes too."""
+    broken = {**run("cheat", goodput=9000), "broken": True}
+    canary_run = {**run("none", over=0.2), "broken": True}
+    html, text = write([broken, run("a"), canary_run], cards={"cheat": Card(hole="Redelivery."), "a": Card()})
+    found = {row.find("th")[0].attributes["data-sort"]: row.find("span", class_="broken") for row in rows(html)}
+    assert list(found) == ["a", "cheat", "none"]
+    assert [(mark.text, mark.attributes["title"]) for mark in found["cheat"]] == [
+        ("broken on purpose", "Redelivery.")
+    ]
+    assert found["a"] == found["none"] == []
+    assert "2 pass 1 of them broken on purpose" in parsed(html).find("p", class_="counts")[0].text
+    assert "`cheat` **broken on purpose** | pass" in text
+    assert "- `cheat` (**broken on purpose**): Redelivery." in text
+    assert "1 of the passes broken on purpose" in text
+    assert "told below for each design" in text
+    assert "broken on purpose" not in write([run("a"), run("none", over=0.2)])[1]
 
 
 def test_the_best_design_comes_first_and_the_canary_last(write: Any) -> None:
@@ -459,7 +487,12 @@ def test_sources_side_by_side_say_what_differs(write: Any) -> None:
     names, found = conditions.differences(runs)
     assert names == ["before", "after"]
     assert [(row.name, row.values) for row in found] == [("Settings: p", ("0.1", "0.2"))]
-    assert "What differs between the sources" in write(runs)[0]
+    html, text = write(runs)
+    assert "What differs between the sources" in html
+    for said in (parsed(html).find("header")[0].text, text):
+        assert "The sources differ in p: verdicts compare, numbers may not." in said
+    alike = [{**one, "settings": {}, "limits": {"limited_by": one["source"]}} for one in runs]
+    assert "The sources differ" not in write(alike)[0]
     assert conditions.differences([run("a"), run("b", settings={"p": 1})]) == ([], [])
 
 

@@ -37,6 +37,13 @@ def test_the_scale_covers_its_rates(rates: list[float], ticks: list[float]) -> N
     assert scale.ticks(max(rates))[-1] >= max(rates)
 
 
+def test_the_shorter_side_has_the_steps_of_the_longer_one() -> None:
+    """A side that reaches to 6 % beside one to 26 % has one line at 10 %; alone it has finer ones."""
+    scale = RateScale.fit([0.06, 0.26])
+    assert scale.ticks(0.06, 0.26) == pytest.approx([0.1])
+    assert scale.ticks(0.06) == pytest.approx([0.02, 0.04, 0.06])
+
+
 def test_no_bar_vanishes_but_that_of_zero() -> None:
     """The least fen beside millions keeps a length; the planted zero has none; a power of ten is a step."""
     scale = MoneyScale.fit([1, 10**9])

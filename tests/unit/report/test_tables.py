@@ -173,3 +173,11 @@ def test_a_lost_ledger_is_not_an_unsold_tranche() -> None:
     nothing = {"confirmed_fen": 0}
     assert Sale.read(run(findings=gone, tranche=nothing)).confirmed_fen is None
     assert Sale.read(run(tranche=nothing)).off_fen == 1_000_000_000
+
+
+def test_a_design_that_is_broken_on_purpose_is_marked() -> None:
+    """With what the mark means below the table; the canary, whose duty it is, has none."""
+    assert "†" not in printed(comparison_table([run("a"), {**run("none"), "broken": True}]))
+    marked = printed(comparison_table([run("a"), {**run("b"), "broken": True}]))
+    assert "b †" in marked
+    assert "† broken on purpose" in marked

@@ -8,6 +8,7 @@ from typing import Any
 from oversold.model import yuan
 from oversold.report.page.entries import number, pace_cause, pace_of
 
+LIMITED_BY = "What set the pace: limited by"  # as a difference between sources; it came of the runs
 _MACHINE = {"cpu": "CPUs", "machine": "architecture", "system": "system"}
 
 

@@ -53,7 +53,8 @@ class Entry:
     """One design under one load: the runs of all seeds together.
 
     `strategy` is the name that a strategy is run by, `name` the one that tells it from the others here. `rank`
-    counts designs from 1, the best first. `worst` is the run that broke most.
+    counts designs from 1, the best first. `worst` is the run that broke most. A design that is `broken` is so on
+    purpose, to be compared with the one that mends it.
     """
 
     rank: int
@@ -65,6 +66,7 @@ class Entry:
     values: tuple[Value, ...]
     runs: tuple[Mapping[str, Any], ...]
     worst: Mapping[str, Any]
+    broken: bool = False
 
     @property
     def reasons(self) -> list[tuple[str, str]]:
@@ -98,13 +100,15 @@ class Entry:
 class Table:
     """All entries, the best design first, and the answer that they give.
 
-    `loads` are the labels of the loads, the largest last.
+    `loads` are the labels of the loads, the largest last. `pace` says what set the pace of the design that the
+    answer names the fastest, where that was not the design itself.
     """
 
     answer: str
     columns: tuple[Column, ...]
     loads: tuple[str, ...]
     entries: tuple[Entry, ...]
+    pace: str = ""
 
     @property
     def designs(self) -> dict[str, str]:
@@ -113,6 +117,12 @@ class Table:
         for entry in self.entries:
             worst[entry.name] = worst_verdict([worst.get(entry.name, "pass"), entry.verdict])
         return worst
+
+    @property
+    def broken_passes(self) -> int:
+        """How many designs pass although they are broken on purpose."""
+        broken = {entry.name for entry in self.entries if entry.broken}
+        return sum(verdict == "pass" for name, verdict in self.designs.items() if name in broken)
 
     @property
     def first(self) -> int | None:
@@ -130,15 +140,19 @@ class Table:
         return f"{verdict} at {'; '.join(self.loads[load] for load in sorted(loads))}"
 
 
-def fastest(number_of: int) -> str:
-    """Say that a design was the fastest of so many that kept their promise.
+def fastest(number: int, of: int) -> str:
+    """Say that one design, or several that are level, were the fastest of those that kept their promise.
 
-    >>> fastest(1), fastest(2), fastest(3)
-    ('the only one that did', 'the faster of the 2 that did', 'the fastest of the 3 that did')
+    >>> fastest(1, 1), fastest(1, 2), fastest(1, 3)
+    ('was the only one that did', 'was the faster of the 2 that did', 'was the fastest of the 3 that did')
+    >>> fastest(2, 3), fastest(2, 2)
+    ('were the fastest of the 3 that did', 'were as fast as one another')
     """
-    if number_of == 1:
-        return "the only one that did"
-    return f"the {'faster' if number_of == 2 else 'fastest'} of the {number_of} that did"
+    if number > 1:
+        return "were as fast as one another" if number == of else f"were the fastest of the {of} that did"
+    if of == 1:
+        return "was the only one that did"
+    return f"was the {'faster' if of == 2 else 'fastest'} of the {of} that did"
 
 
 def reasons(run: Mapping[str, Any]) -> list[tuple[str, str]]:

@@ -6,8 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from oversold.report.page import words
-from oversold.report.page.conditions import conditions
-from oversold.report.page.entries import Entry, Table, Value
+from oversold.report.page.conditions import conditions, differences
+from oversold.report.page.entries import Card, Entry, Table, Value
 
 LIMIT_BYTES = 60_000  # GitHub takes 65,536 characters
 _CUTS = (600, 240, 100)  # characters of a reason, the first that the limit allows
@@ -15,17 +15,24 @@ _NAME = 60  # characters of a name in a table, where a longer one tells nothing 
 _SPECIAL = re.compile(r"([\\`*_{}\[\]<>#|~!$&])")
 
 
-def written(document: Mapping[str, Any], table: Table, charts: Sequence[str], date: str) -> str:
+def written(
+    document: Mapping[str, Any],
+    table: Table,
+    charts: Sequence[str],
+    date: str,
+    cards: Mapping[str, Card] | None = None,
+) -> str:
     """Return the report of a comparison, or of one run, in less than `LIMIT_BYTES`.
 
-    `charts` are the names of the pictures' files without their endings, `date` says when the runs were made. What
-    does not fit is left out from the end of the reasons on, and the text says so.
+    `charts` are the names of the pictures' files without their endings, `date` says when the runs were made,
+    `cards` what is told of the strategies. What does not fit is left out from the end of the reasons on, and the
+    text says so.
     """
     runs = [run for entry in table.entries for run in entry.runs]
-    head = [*_head(document, table, runs, date), "", *_table(table)]
+    head = [*_head(document, table, cards or {}, date), "", *_table(table)]
     tail = [*_conditions(document, runs), *_charts(charts)]
     for cut in (*_CUTS, 0):
-        text = "\n".join([*head, "", *_whys(table, cut), *tail]) + "\n"
+        text = "\n".join([*head, "", *_whys(table, cut), *_holes(table, cards or {}, cut), *tail]) + "\n"
         if len(text.encode()) < LIMIT_BYTES:
             return text
     return _cut("\n".join(head), LIMIT_BYTES - 200) + "\n\nThe rest is too long for this page: see report.html.\n"
@@ -56,12 +63,16 @@ def _fence(text: str, least: int) -> str:
     return "`" * max(least, 1 + max(map(len, re.findall("`+", text)), default=0))
 
 
-def _head(document: Mapping[str, Any], table: Table, runs: Sequence[Mapping[str, Any]], date: str) -> list[str]:
+def _head(document: Mapping[str, Any], table: Table, cards: Mapping[str, Card], date: str) -> list[str]:
+    runs = [run for entry in table.entries for run in entry.runs]
     tallies = ", ".join(f"{count} {verdict}" for verdict, count in words.counts(table))
+    tallies += f", {table.broken_passes} of the passes broken on purpose" if table.broken_passes else ""
     lines = [f"## {plain(table.answer)}", "", plain(" · ".join([*words.about(table, runs, date), tallies])), ""]
     if document.get("interrupted"):
         lines += ["**Interrupted:** not everything that was asked for was run.", ""]
-    return [*lines, plain(words.proof(document)[1])]
+    said = [words.proof(document)[1], table.pace, words.differing(differences(runs)[1])]
+    said.append(words.A_PASS.format("told below for each design" if cards else "in each row of report.html"))
+    return [*lines, " ".join(plain(_cut(one, 400)) for one in said if one)]
 
 
 def _table(table: Table) -> list[str]:
@@ -75,7 +86,7 @@ def _table(table: Table) -> list[str]:
             shown[entry.name] = entry
     for name, entry in shown.items():
         verdict = table.designs[name]
-        tag = " canary" if entry.canary else ""
+        tag = " canary" if entry.canary else " **broken on purpose**" if entry.broken else ""
         there = f" ({plain(table.loads[entry.load])})" if entry.load != table.first else ""
         said = f"**{verdict}**" if verdict == "fail" else verdict
         said += f" ({plain(table.elsewhere(entry).removeprefix(f'{verdict} '))})" if table.elsewhere(entry) else ""
@@ -92,7 +103,7 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _cell(value: Value) -> str:
-    return plain(value.text)
+    return plain(f"{value.text} ({value.small})" if value.small else value.text)
 
 
 def _whys(table: Table, cut: int) -> list[str]:
@@ -115,6 +126,20 @@ def _whys(table: Table, cut: int) -> list[str]:
         fence = _fence(entry.command, 3)
         lines += ["", f"{fence}sh", " ".join(entry.command.split()), fence, "</details>", ""]
     return lines
+
+
+def _holes(table: Table, cards: Mapping[str, Card], cut: int) -> list[str]:
+    """Return the known hole of each design, those that are broken on purpose first; without any room left out."""
+    entries = {entry.name: entry for entry in table.entries if entry.strategy in cards}
+    told = sorted(entries.values(), key=lambda entry: not entry.broken)
+    if not told or not cut:
+        return []
+    lines = ["<details><summary>Known holes</summary>", ""]
+    for entry in told:
+        mark = " (**broken on purpose**)" if entry.broken else ""
+        hole = plain(_cut(cards[entry.strategy].hole, cut))
+        lines.append(f"- {code(_middle(entry.name, _NAME))}{mark}: {hole}")
+    return [*lines, "", "</details>", ""]
 
 
 def _worst_entries(table: Table) -> list[Entry]:

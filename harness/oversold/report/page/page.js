@@ -119,13 +119,22 @@
   });
   system.addEventListener("change", label);
 
-  // ---- What does not scroll needs no stop of the Tab key.
+  // ---- What scrolls shows it: a word above, and an edge that fades as long as there is more. What does not scroll
+  // needs no stop of the Tab key.
+  const fade = (box) => {
+    box.classList.toggle("at-end", box.scrollLeft + box.clientWidth >= box.scrollWidth - 1);
+  };
+
   const measure = () => {
     for (const box of find(".scroll")) {
-      if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+      const wide = box.scrollWidth > box.clientWidth;
+      if (wide) box.tabIndex = 0;
       else box.removeAttribute("tabindex");
+      box.classList.toggle("wide", wide);
+      fade(box);
     }
   };
+  for (const box of find(".scroll")) box.addEventListener("scroll", () => fade(box));
   addEventListener("resize", measure);
   for (const details of find("details")) details.addEventListener("toggle", measure);
 

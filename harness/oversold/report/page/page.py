@@ -46,7 +46,9 @@ def write(
     table = tabulate(document.get("runs", []))
     texts = {
         "report.html": html(folder, document, table, figures, cards or {}),
-        "report.md": markdown.written(document, table, list(figures), words.recorded(_runs(table), folder)),
+        "report.md": markdown.written(
+            document, table, list(figures), words.recorded(_runs(table), folder), cards or {}
+        ),
     }
     for name, text in texts.items():
         path = folder / name
@@ -89,6 +91,8 @@ def html(
         about=words.about(table, runs, words.recorded(runs, folder)),
         counts=words.counts(table),
         proof=words.proof(document),
+        differing=words.differing(differences),
+        a_pass=words.A_PASS.format("in each row"),
         interrupted=bool(document.get("interrupted")),
         table=table,
         cards=cards,

@@ -175,7 +175,7 @@ def _praise(kept: Sequence[Sequence[Group]], designs: int, loads: Sequence[str])
         return f"{mine[0].name} {paid}: {pace}"
     if len(kept) == 1:
         return f"Only {mine[0].name} kept its promise: it {paid}, {pace}"
-    return f"{mine[0].name} {paid} and was {fastest(len(kept))}: {pace}"
+    return f"{mine[0].name} {paid} and {fastest(1, len(kept))}: {pace}"
 
 
 def _blame(designs: Mapping[str, Sequence[Group]]) -> str:

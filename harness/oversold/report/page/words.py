@@ -7,11 +7,13 @@ from pathlib import Path
 from typing import Any
 
 from oversold.model import yuan
+from oversold.report.page.conditions import LIMITED_BY, Difference
 from oversold.report.page.entries import Table, number, pace_of
 from oversold.report.phrases import between
 from oversold.report.tables import percent
 
 SYMBOLS = {"pass": "✓", "inconclusive": "?", "fail": "✗"}
+_NAMED = 6  # so many conditions in which sources differ are named on top
 _STAMP = re.compile(r"(\d{4})(\d\d)(\d\d)-(\d\d)(\d\d)\d\d-\d+")  # the name of a run's folder
 
 CAPTIONS = {
@@ -21,19 +23,22 @@ CAPTIONS = {
     ),
     "frontier": (
         "Farther right: more bids served a second. Farther down: quicker. Whoever is on the line is beaten by "
-        "nobody in both; only designs that pass are joined by it."
+        "nobody in both; only designs that pass, and are not broken on purpose, are joined by it. A ring around a "
+        "mark is one more design at that place."
     ),
     "outcomes": "What the bidders of each design were told in the end, as shares of all bids.",
     "fairness": (
-        "The chance to be served by time of arrival, in tenths of the bidders. An even row is a design that "
-        "favours nobody; reversed pairs (inversions) and Gini say the same in one number each."
+        "The chance to be served by time of arrival, in tenths of the bidders; Gini is how uneven the row is. An "
+        "even row may be a crowd that came at once, or a lottery. The inversions tell which: near 0 first come, "
+        "first served; about 50 % a lottery; near 100 % last come, first served."
     ),
     "attempts": (
-        "How often a bidder had to tap until the last word. What climbs with the number of users is a retry storm."
+        "Taps a bid: how often a bidder had to tap until the last word. What climbs with the number of users is a "
+        "retry storm."
     ),
     "subscription": (
-        "One bar a design: to the left what was not raised, to the right what was sold too much. A dot at "
-        "zero is what was promised."
+        "To the left what was undersold, to the right what was oversold. A dot at zero is what was promised; the "
+        "dust that was left is written beside it."
     ),
     "over-time": (
         "The orders of the ledger as they grow towards the capacity, and what the strategy claimed meanwhile. "
@@ -67,23 +72,49 @@ _SHARED = {
 _BIDS = {
     "oversold": "What the orders in the ledger exceed the capacity by, as a share of the capacity.",
     "undersold": (
-        "What stayed unsold although a bidder who wanted it was sent away for good. A remainder that nobody "
-        "wanted is dust and does not count."
+        "What stayed unsold although a bidder who wanted it was sent away for good while it was free. A remainder "
+        "that was free for nobody when they asked is dust, and does not count: it was held and came back later, "
+        "or is smaller than any bid."
     ),
     "response time": (
         "From the moment when a bidder first meant to tap to the last answer; waiting and tapping again count."
     ),
     "inversions": (
         "Of all pairs of equal bids of which one was served, the share in which it was the later one. 0: "
-        "first come, first served; about 0.5: a lottery."
+        "first come, first served; about 50 %: a lottery; 100 %: last come, first served."
     ),
-    "Gini": "How unequally the chance to be served is spread over tenths of the bidders by arrival. 0: equally.",
+    "Gini": (
+        "How unequally the chance to be served is spread over tenths of the bidders by arrival. 0: equally, as in "
+        "a lottery or in a crowd that came at once."
+    ),
+    "taps a bid": "How often a bidder tapped, on average. 1: nobody had to try again.",
+    "fastest": (
+        "Designs are named together if their ok/s are less than 5 % apart or their ranges over the seeds overlap: "
+        "another run might turn them round."
+    ),
+    "broken on purpose": (
+        "A design with a hole that another one mends. A burst may not show that hole, so its pass says nothing "
+        "about it; it ranks behind all others that did not fail."
+    ),
 }
 _PAYOUTS = {
     "paid twice": "The channels' books show two effects or more for one payout, whatever the design believes.",
     "missed": "Neither paid in full at the horizon nor left to a person with a reason.",
     "to review": "Left to a person with a reason. That keeps the promise, and is work.",
 }
+
+
+A_PASS = "A pass says that this load found no fault. What it did not try is {}: the known hole."
+
+
+def differing(differences: Sequence[Difference]) -> str:
+    """Say in which conditions several sources differ, whose numbers then do not compare; nothing for none."""
+    names = [row.name.partition(": ")[2] for row in differences if row.name != LIMITED_BY]
+    if not names:
+        return ""
+    said = ", ".join(names[:_NAMED])
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return f"The sources differ in {said}{more}: verdicts compare, numbers may not."
 
 
 def definitions(*, payouts: bool) -> dict[str, str]:
