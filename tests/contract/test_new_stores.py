@@ -583,10 +583,10 @@ def test_mariadb_as_strategies_find_it(lane: Open) -> None:
 def test_deadlock_is_definite_and_a_lost_connection_is_not(lane: Open) -> None:
     """A deadlock has a code of the server's and leaves the connection; a killed one is called lost."""
     one, other = lane("mariadb"), lane("mariadb")
-    one.exec_driver_sql("CREATE TABLE stock (id int PRIMARY KEY)")
-    one.exec_driver_sql("INSERT INTO stock VALUES (1), (2)")
+    one.exec_driver_sql("CREATE TABLE two_rows (id int PRIMARY KEY)")
+    one.exec_driver_sql("INSERT INTO two_rows VALUES (1), (2)")
     one.commit()
-    lock = "SELECT id FROM stock WHERE id = {} FOR UPDATE"
+    lock = "SELECT id FROM two_rows WHERE id = {} FOR UPDATE"
     one.exec_driver_sql(lock.format(1))
     other.exec_driver_sql(lock.format(2))
     errors: list[BaseException] = []
@@ -609,7 +609,7 @@ def test_deadlock_is_definite_and_a_lost_connection_is_not(lane: Open) -> None:
     with pytest.raises(sqlalchemy.exc.DBAPIError) as lost:
         one.exec_driver_sql("SELECT 1")
     assert connection_lost(lost.value)
-    other.exec_driver_sql("DROP TABLE stock")
+    other.exec_driver_sql("DROP TABLE two_rows")
 
 
 def databases(endpoint: Endpoint) -> set[str]:
@@ -665,11 +665,12 @@ def test_run_is_forgotten_on_all_five(endpoints: Mapping[str, Endpoint], lane: O
     """A run's keys go from each of the five servers; what others have there stays."""
     clients = lane("redlock")
     for client in clients:
-        client.mset({"oversold:t1-1:lock": "1", "oversold:t2-1:lock": "1"})
-    redlock.forget(endpoints["redlock"], "oversold:t1")
+        client.mset({"oversold:gone-1:lock": "1", "oversold:stays-1:lock": "1"})
+    redlock.forget(endpoints["redlock"], "oversold:gone")
     for client in clients:
-        assert client.keys("oversold:*") == [b"oversold:t2-1:lock"]
-        client.flushall()
+        assert client.keys("oversold:gone*") == []
+        assert client.keys("oversold:stays*") == [b"oversold:stays-1:lock"]
+        client.delete("oversold:stays-1:lock")
 
 
 # --- Under gevent, as in a load generator

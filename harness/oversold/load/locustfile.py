@@ -18,6 +18,7 @@ from locust import events
 from locust.argument_parser import LocustArgumentParser
 from locust.env import Environment
 from locust.runners import STATE_MISSING, LocalRunner, MasterRunner, WorkerRunner
+from locust.stats import CSV_STATS_INTERVAL_SEC
 
 from oversold.assignment import Assignment
 from oversold.errors import Exit
@@ -55,6 +56,8 @@ COMMON_OPTIONS: Options = (
     ("preset", "", "settings of an incident; see `oversold list`"),
     ("out", "reports", "folder for the run's files"),
 )
+
+CSV_SPARE_S = 0.5
 
 log = logging.getLogger("oversold")
 
@@ -215,6 +218,9 @@ class Burst:
     def _over(self) -> None:
         """The last bidder has left: end the test, and Locust itself when nobody sits at its web page."""
         if self._environment.web_ui is None:
+            if getattr(self._environment.parsed_options, "csv_prefix", None):
+                # Locust writes its CSV files once a second, and not again at the end.
+                gevent.sleep(CSV_STATS_INTERVAL_SEC + CSV_SPARE_S)
             self._runner.quit()
         else:
             self._runner.stop()
