@@ -23,6 +23,11 @@ def missing(what: str) -> NoReturn:
     pytest.skip(what)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the slow tests first: a long one that begins last would leave the other core idle."""
+    items.sort(key=lambda item: item.get_closest_marker("slow") is None)
+
+
 class Endpoints(Mapping[str, Endpoint]):
     """Store name -> where it answers. Asking for one starts it; all go when the session ends."""
 

@@ -45,7 +45,10 @@ def judge(sale: Sale, told: Counter[HoldVerdict]) -> None:
 
 
 # They oversell in this race: here it is their job.
-UNSOUND = ("none", "check-then-decr", "memcached-decr", "advisory-lock-early")
+UNSOUND = ("none", "check-then-decr", "memcached-decr")
+# It oversells when a commit is slower than the next one's read, which here is a matter of chance; its hole is
+# shown without any in test_lock_holes_sql.py.
+BY_CHANCE = ("advisory-lock-early",)
 # They may answer busy, or sold out, while stock remains.
 GIVES_UP = (
     "memcached-cas",
@@ -66,7 +69,9 @@ GIVES_UP = (
 NOT_RELEASED = ("tokens", "row-lock-held")  # see their holes: a no-show's token is lost; a row is held by one lane
 
 sound = pytest.mark.parametrize(
-    "variant", [each for each in VARIANTS if each[0] not in (*UNSOUND, "row-lock-held")], ids=variant_id
+    "variant",
+    [each for each in VARIANTS if each[0] not in (*UNSOUND, *BY_CHANCE, "row-lock-held")],
+    ids=variant_id,
 )
 
 
@@ -100,7 +105,7 @@ def test_race_is_lost(sell: Sell, variant: tuple[str, Sql]) -> None:
 
 
 @pytest.mark.parametrize(
-    "variant", [each for each in VARIANTS if each[0] not in UNSOUND + NOT_RELEASED], ids=variant_id
+    "variant", [each for each in VARIANTS if each[0] not in UNSOUND + BY_CHANCE + NOT_RELEASED], ids=variant_id
 )
 def test_race_of_releases(sell: Sell, variant: tuple[str, Sql]) -> None:
     """Eight lanes that release the same hold at once give it back once."""
