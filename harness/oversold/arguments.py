@@ -99,35 +99,20 @@ Stores = Annotated[
         text="auto: a URL, a program on PATH, a wheel, in this order; local: never a URL.",
     ),
 ]  # fmt: skip
-RedisUrl = Annotated[
-    str | None,
-    option("--redis-url", panel=STORES, env="OVERSOLD_REDIS_URL", metavar="URL", text="Use this Redis."),
-]
-MemcachedUrl = Annotated[
-    str | None,
-    option(
-        "--memcached-url", panel=STORES, env="OVERSOLD_MEMCACHED_URL", metavar="URL", text="Use this memcached."
-    ),
-]
-SqlUrl = Annotated[
-    str | None,
-    option("--sql-url", panel=STORES, env="OVERSOLD_SQL_URL", metavar="URL", text="Use this PostgreSQL."),
-]
-MariadbUrl = Annotated[
-    str | None,
-    option("--mariadb-url", panel=STORES, env="OVERSOLD_MARIADB_URL", metavar="URL", text="Use this MariaDB."),
-]
-RabbitmqUrl = Annotated[
-    str | None,
-    option("--rabbitmq-url", panel=STORES, env="OVERSOLD_RABBITMQ_URL", metavar="URL", text="Use this RabbitMQ."),
-]
-RedlockUrl = Annotated[
-    str | None,
-    option(
-        "--redlock-url", panel=STORES, env="OVERSOLD_REDLOCK_URL", metavar="URL,URL,...",
-        text="Use these five Redis for redlock.",
-    ),
-]  # fmt: skip
+
+
+def _url(store: str, text: str, metavar: str = "URL") -> Any:
+    """Declare the option that gives a store's server by URL."""
+    variable = f"OVERSOLD_{store.upper()}_URL"
+    return Annotated[str | None, option(f"--{store}-url", panel=STORES, env=variable, metavar=metavar, text=text)]
+
+
+RedisUrl = _url("redis", "Use this Redis.")
+MemcachedUrl = _url("memcached", "Use this memcached.")
+SqlUrl = _url("sql", "Use this PostgreSQL.")
+MariadbUrl = _url("mariadb", "Use this MariaDB.")
+RabbitmqUrl = _url("rabbitmq", "Use this RabbitMQ.")
+RedlockUrl = _url("redlock", "Use these five Redis for redlock.", "URL,URL,...")
 AllowRemote = Annotated[
     bool,
     option("--allow-remote", panel=STORES, text="Let the URLs point at other machines. They get real load."),

@@ -106,7 +106,8 @@ def sweep_of(typed: Typed, strategies: str, users: str | None, repeat: str) -> S
         for name in names
         for sql in servers
     ]
-    lacks = lacking(choice_of(typed))
+    # What was named must be there, which starting it will tell; only for the others it is looked up beforehand.
+    lacks = lacking(choice_of(typed)) if any(plan.strategy not in named for plan in plans) else {}
     without = {
         plan: needed
         for plan in plans

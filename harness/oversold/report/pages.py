@@ -84,7 +84,7 @@ def _bid_figures(runs: Sequence[Recorded]) -> dict[str, Figure]:
             else charts.subscription_over_time_all(panels, every=summaries)
         )
     at_largest = [run for cell in cells.ordered(found) for run in cell.runs]
-    if answered := _responses(runs):
+    if answered := _responses(runs, found):
         figures["response"] = charts.response_percentiles(answered, at_largest)
     if several:
         figures["outcomes"] = charts.outcome_stacks(found)
@@ -102,9 +102,8 @@ def _panels(runs: Sequence[Recorded]) -> list[Any]:
     ]
 
 
-def _responses(runs: Sequence[Recorded]) -> list[tuple[str, npt.NDArray[np.float64]]]:
+def _responses(runs: Sequence[Recorded], found: Sequence[cells.Cell]) -> list[tuple[str, npt.NDArray[np.float64]]]:
     """Return each strategy's response times at the largest load, of its worst seed, best strategy first."""
-    found = cells.gather([summary for summary, _ in runs])
     places = {id(summary): place for summary, place in runs}
     read = [(cell.label, _read(places[id(cell.worst_run)])) for cell in cells.ordered(found)]
     times = [(name, _response_ms(tables[0])) for name, tables in read if tables]

@@ -1,14 +1,11 @@
 """memcached compare-and-swap that gives up at the first conflict: the fix of the original incident."""
 
-from typing import ClassVar
-
-from oversold.model import Bid, Claim, Hold, Tranche
-from oversold.strategies.interface import Context, key
-
-EXPIRE_S = 86_400  # a server that outlives the run forgets its keys by itself
+from oversold.model import Bid, Hold
+from oversold.strategies.bids.memcached_stock import EXPIRE_S, MemcachedStock
+from oversold.strategies.interface import key
 
 
-class MemcachedCas:
+class MemcachedCas(MemcachedStock):
     """`gets` the stock with its version, compare, `cas`; when somebody else was faster, answer busy.
 
     Guarantee: never more than the capacity is held, as long as the key stays in the cache.
@@ -16,15 +13,6 @@ class MemcachedCas:
     Known hole: under contention most bidders are told busy while stock remains, and leave. A restart or an
     eviction loses the key: every bid is then an error (adding the key anew would oversell).
     """
-
-    stores: ClassVar[frozenset[str]] = frozenset({"memcached"})
-
-    def __init__(self, context: Context) -> None:
-        self._cache = context.memcached
-
-    def open(self, tranche: Tranche) -> None:
-        """Set the stock to the capacity."""
-        self._cache.set(key(tranche.tranche_id, "left"), str(tranche.capacity_fen), expire=EXPIRE_S)
 
     def reserve(self, bid: Bid) -> Hold:
         """One try."""
@@ -53,10 +41,3 @@ class MemcachedCas:
             self._cache.delete(marker)
             return False
         return True
-
-    def status(self, tranche_id: str) -> Claim:
-        """Report the stock as it stands; no number when the key is gone."""
-        value = self._cache.get(key(tranche_id, "left"))
-        if value is None:
-            return Claim("open", None)
-        return Claim("open" if int(value) > 0 else "full", int(value))

@@ -3,7 +3,8 @@
 from typing import ClassVar
 
 from oversold.model import Bid, Hold, Tranche
-from oversold.strategies.bids.memcached_cas import EXPIRE_S, MemcachedCas
+from oversold.strategies.bids.memcached_cas import MemcachedCas
+from oversold.strategies.bids.memcached_stock import EXPIRE_S
 from oversold.strategies.interface import key
 
 

@@ -2,12 +2,12 @@
 
 from typing import ClassVar
 
-from oversold.model import Bid, Claim, Hold, Tranche
-from oversold.strategies.bids.memcached_cas import EXPIRE_S
-from oversold.strategies.interface import Context, key
+from oversold.model import Bid, Hold
+from oversold.strategies.bids.memcached_stock import EXPIRE_S, MemcachedStock
+from oversold.strategies.interface import key
 
 
-class MemcachedDecr:
+class MemcachedDecr(MemcachedStock):
     """`get` the stock and compare; if the bid fits, `decr`; a release is an `incr`.
 
     Guarantee: no update is lost while there is plenty of stock, since `decr` is atomic.
@@ -18,14 +18,6 @@ class MemcachedDecr:
     """
 
     broken: ClassVar[bool] = True
-    stores: ClassVar[frozenset[str]] = frozenset({"memcached"})
-
-    def __init__(self, context: Context) -> None:
-        self._cache = context.memcached
-
-    def open(self, tranche: Tranche) -> None:
-        """Set the stock to the capacity."""
-        self._cache.set(key(tranche.tranche_id, "left"), str(tranche.capacity_fen), expire=EXPIRE_S)
 
     def reserve(self, bid: Bid) -> Hold:
         """Check, then decrement: others may pass the check in between."""
@@ -53,10 +45,3 @@ class MemcachedDecr:
             self._cache.delete(marker)
             return False
         return True
-
-    def status(self, tranche_id: str) -> Claim:
-        """Report the stock as it stands; no number when the key is gone."""
-        value = self._cache.get(key(tranche_id, "left"))
-        if value is None:
-            return Claim("open", None)
-        return Claim("open" if int(value) > 0 else "full", int(value))

@@ -3,8 +3,8 @@
 from typing import ClassVar
 
 from oversold.model import Bid, Claim, Hold, Tranche
-from oversold.strategies.bids.memcached_cas import EXPIRE_S
 from oversold.strategies.bids.memcached_decr import MemcachedDecr
+from oversold.strategies.bids.memcached_stock import EXPIRE_S
 from oversold.strategies.interface import key
 
 OFFSET = 10**18  # no sum of bids comes near it, and memcached counts to 2^64, which is 18 times as much

@@ -1,9 +1,7 @@
 """A lock made of memcached's `add`, as in many a shop, with the holes that it has there."""
 
-from typing import ClassVar
-
-from oversold.model import Bid, Claim, Hold, HoldVerdict, Tranche
-from oversold.strategies.bids.memcached_cas import EXPIRE_S
+from oversold.model import Bid, Hold, HoldVerdict
+from oversold.strategies.bids.memcached_stock import EXPIRE_S, MemcachedStock
 from oversold.strategies.interface import Context, key
 
 LOCK_TTL_S = 2  # memcached counts in whole seconds, so the lock lasts one to two of them
@@ -12,7 +10,7 @@ RELEASE_WAIT_S = 10.0  # nobody taps a release again, so it waits longer before 
 POLL_S = 0.02  # longest pause between two tries
 
 
-class MemcachedLock:
+class MemcachedLock(MemcachedStock):
     """`add` a lock with a ttl of 2 s, `get` the stock, compare, `set` what is left, `delete` the lock.
 
     Guarantee: never more than the capacity is held, as long as no holder takes longer than the ttl and the
@@ -23,16 +21,10 @@ class MemcachedLock:
     stalls everybody for the ttl, and bidders are told busy.
     """
 
-    stores: ClassVar[frozenset[str]] = frozenset({"memcached"})
-
     def __init__(self, context: Context) -> None:
-        self._cache = context.memcached
+        super().__init__(context)
         self._clock = context.clock
         self._random = context.random
-
-    def open(self, tranche: Tranche) -> None:
-        """Set the stock to the capacity."""
-        self._cache.set(key(tranche.tranche_id, "left"), str(tranche.capacity_fen), expire=EXPIRE_S)
 
     def reserve(self, bid: Bid) -> Hold:
         """Take the amount under the lock."""
@@ -65,13 +57,6 @@ class MemcachedLock:
             return False
         finally:
             self._unlock(bid.tranche_id, owner)
-
-    def status(self, tranche_id: str) -> Claim:
-        """Report the stock as it stands; no number when the key is gone."""
-        value = self._cache.get(key(tranche_id, "left"))
-        if value is None:
-            return Claim("open", None)
-        return Claim("open" if int(value) > 0 else "full", int(value))
 
     def _lock(self, tranche_id: str, wait_s: float) -> str | None:
         """Return the owner's token once the lock is had, None when the wait was too long."""

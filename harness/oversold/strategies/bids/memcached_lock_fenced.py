@@ -1,8 +1,8 @@
 """The memcached lock whose late holder can do no harm."""
 
 from oversold.model import Bid, Hold, HoldVerdict
-from oversold.strategies.bids.memcached_cas import EXPIRE_S
 from oversold.strategies.bids.memcached_lock import MemcachedLock
+from oversold.strategies.bids.memcached_stock import EXPIRE_S
 from oversold.strategies.interface import key
 
 AT_ONCE = -1  # an expiry in the past

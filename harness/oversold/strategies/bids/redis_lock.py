@@ -2,7 +2,8 @@
 
 from typing import ClassVar
 
-from oversold.model import Bid, Claim, Hold, HoldVerdict, Tranche
+from oversold.model import Bid, Hold, HoldVerdict
+from oversold.strategies.bids.redis_stock import RedisStock
 from oversold.strategies.interface import Context, key
 
 LOCK_MS = 2000
@@ -15,7 +16,7 @@ return 0
 """
 
 
-class RedisLock:
+class RedisLock(RedisStock):
     """SET a lock NX with a token and a ttl of 2 s, GET the stock, compare, SET what is left, open one's own lock.
 
     Guarantee: never more than the capacity is held, as long as no holder takes longer than the ttl; nobody
@@ -26,19 +27,14 @@ class RedisLock:
     ttl, and bidders are told busy.
     """
 
-    stores: ClassVar[frozenset[str]] = frozenset({"redis"})
     wait_s: ClassVar[float] = 2.0  # a bidder who has waited this long for the lock is told busy
     poll_s: ClassVar[float] = 0.02  # longest pause between two tries
 
     def __init__(self, context: Context) -> None:
-        self._redis = context.redis
+        super().__init__(context)
         self._clock = context.clock
         self._random = context.random
         self._open_own = context.redis.register_script(UNLOCK)
-
-    def open(self, tranche: Tranche) -> None:
-        """Set the stock to the capacity."""
-        self._redis.set(key(tranche.tranche_id, "left"), tranche.capacity_fen)
 
     def reserve(self, bid: Bid) -> Hold:
         """Take the amount under the lock."""
@@ -70,11 +66,6 @@ class RedisLock:
             return False
         finally:
             self._unlock(bid.tranche_id, token)
-
-    def status(self, tranche_id: str) -> Claim:
-        """Report the stock as it stands."""
-        left = int(self._redis.get(key(tranche_id, "left")) or 0)
-        return Claim("open" if left > 0 else "full", left)
 
     def _lock(self, tranche_id: str, wait_s: float) -> str | None:
         """Return the holder's token once the lock is had, None when the wait was too long."""

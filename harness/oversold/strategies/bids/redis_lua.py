@@ -1,8 +1,7 @@
 """One Redis script that checks and decrements: nobody can step between."""
 
-from typing import ClassVar
-
-from oversold.model import Bid, Claim, Hold, Tranche
+from oversold.model import Bid, Hold
+from oversold.strategies.bids.redis_stock import RedisStock
 from oversold.strategies.interface import Context, key
 
 # KEYS: stock, holds. ARGV: bid_id, amount. A bid that already has a hold gets the same answer again.
@@ -27,7 +26,7 @@ return 1
 ANSWERS = {1: Hold("ok"), 0: Hold("sold_out"), -1: Hold("error")}
 
 
-class RedisLua:
+class RedisLua(RedisStock):
     """A script checks the stock and decrements it; Redis runs scripts one at a time.
 
     Guarantee: never more than the capacity is held; a repeated bid is not charged twice.
@@ -36,16 +35,10 @@ class RedisLua:
     lags forgets the last decrements.
     """
 
-    stores: ClassVar[frozenset[str]] = frozenset({"redis"})
-
     def __init__(self, context: Context) -> None:
-        self._redis = context.redis
+        super().__init__(context)
         self._reserve = context.redis.register_script(RESERVE)
         self._release = context.redis.register_script(RELEASE)
-
-    def open(self, tranche: Tranche) -> None:
-        """Set the stock to the capacity."""
-        self._redis.set(key(tranche.tranche_id, "left"), tranche.capacity_fen)
 
     def reserve(self, bid: Bid) -> Hold:
         """One round trip."""
@@ -62,8 +55,3 @@ class RedisLua:
         keys = [key(bid.tranche_id, "left"), key(bid.tranche_id, "holds")]
         self._release(keys=keys, args=[bid.bid_id])
         return True
-
-    def status(self, tranche_id: str) -> Claim:
-        """Report the stock as it stands."""
-        left = int(self._redis.get(key(tranche_id, "left")) or 0)
-        return Claim("open" if left > 0 else "full", left)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, cast
+from typing import Any, cast
 
-from oversold.model import Bid, Claim, Hold, HoldVerdict, Tranche
+from oversold.model import Bid, Hold, HoldVerdict
 from oversold.strategies.bids.allocation import allocate
+from oversold.strategies.bids.redis_stock import RedisStock
 from oversold.strategies.interface import Context, key
 
 BATCH = 64
@@ -15,7 +16,7 @@ ANSWER_KEPT_S = 60
 Message = tuple[str, str, str, str]  # reserve or release, bid id, amount in fen, request
 
 
-class RedisQueue:
+class RedisQueue(RedisStock):
     """Bidders push their bid to a list and wait on a list of their own; a single process pops and allocates.
 
     Guarantee: with one consumer there is no race at all; a repeated bid gets its first answer again.
@@ -25,33 +26,18 @@ class RedisQueue:
     bids: their bidders have `unknown` too. A second consumer would bring the race back.
     """
 
-    stores: ClassVar[frozenset[str]] = frozenset({"redis"})
-
     def __init__(self, context: Context) -> None:
-        self._redis = context.redis
+        super().__init__(context)
         self._random = context.random
-
-    def open(self, tranche: Tranche) -> None:
-        """Set the stock to the capacity."""
-        self._redis.set(key(tranche.tranche_id, "left"), tranche.capacity_fen)
 
     def reserve(self, bid: Bid) -> Hold:
         """Queue up, then wait for the consumer's answer."""
         answer = self._ask("reserve", bid)
         return Hold(cast(HoldVerdict, answer) if answer else "unknown")
 
-    def confirm(self, bid: Bid, hold: Hold) -> bool:
-        """Nothing to do: the consumer took the stock."""
-        return True
-
     def release(self, bid: Bid, hold: Hold) -> bool:
         """Queue up too, since only the consumer may touch the stock."""
         return self._ask("release", bid) == "ok"
-
-    def status(self, tranche_id: str) -> Claim:
-        """Report the stock as the consumer last wrote it."""
-        left = int(self._redis.get(key(tranche_id, "left")) or 0)
-        return Claim("open" if left > 0 else "full", left)
 
     def _ask(self, what: str, bid: Bid) -> str | None:
         # An address for this request alone: a late answer to an earlier one must not be taken for this one's.
