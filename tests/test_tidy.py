@@ -28,7 +28,6 @@ GROUND = (
     "assignment",
 )
 DESK = (
-    "arguments",
     "shell",
     "showing",
     "sweep",
@@ -51,19 +50,22 @@ DESK = (
 FLOOR = {
     **dict.fromkeys(("__init__", *GROUND), 0),
     "stores": 1,
+    "services": 1,
     "strategies": 2,
     "platform": 3,
     "targets": 4,
+    "serving": 4,
     **dict.fromkeys(("load", "explore", "drill", "faults"), 5),
     **dict.fromkeys(DESK, 6),
-    **dict.fromkeys(("cli", "__main__", "pytest_plugin"), 7),
+    "ci": 6,
+    **dict.fromkeys(("cli", "commands", "__main__", "pytest_plugin"), 7),
 }
 # Rooms of pure functions: they know nothing of the house but its nouns, and only the upper floors use them.
 PURE = {"checkers": {"numpy"}, "report": {"numpy", "matplotlib", "rich", "duckdb", "jinja2"}}
 PURE_MAY_USE = {"__init__", "model", "errors", "evidence", "payout_evidence"}
 PURE_USED_FROM = {"checkers": 5, "report": 6}
 # What runs in a process that gevent has not patched, and `attendant`, which keeps the audit out of one that is.
-UNPATCHED = ("load.launch", "load.attendant", "platform.consumer", "cli")
+UNPATCHED = ("load.launch", "load.attendant", "platform.consumer", "cli", "pytest_plugin")
 GREEN = {"locust", "gevent"}
 FORBIDDEN_TO_STRATEGIES = {"time", "random", "threading"}
 INTERFACE = "strategies.payouts.interface"  # names the type of the generator that a context hands out

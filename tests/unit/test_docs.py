@@ -19,7 +19,7 @@ from pydantic import BaseModel
 from tests.unit.report.comparisons import comparison
 
 from oversold import errors, options, places
-from oversold.arguments import STORE_OPTIONS
+from oversold.commands.arguments import STORE_OPTIONS
 from oversold.bid_plan import BidSettings
 from oversold.catalogue import SECTIONS
 from oversold.checkers import CHECKERS

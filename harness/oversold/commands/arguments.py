@@ -189,3 +189,8 @@ def takes(options: Mapping[str, tuple[Any, Any]]) -> Callable[[Command], Command
         return command
 
     return add
+
+
+def urls(values: dict[str, Any]) -> dict[str, str]:
+    """Return the stores' URLs that were given."""
+    return {name.removesuffix("_url"): url for name, url in values.items() if name.endswith("_url") and url}
