@@ -37,6 +37,11 @@ DESK = (
     "payout_runs",
     "payout_books",
     "payout_summary",
+    "service_runs",
+    "dry_run",
+    "scaffold",
+    "trials",
+    "result",
     "standalone",
     "session",
     "audit",
@@ -58,7 +63,7 @@ FLOOR = {
     **dict.fromkeys(("load", "explore", "drill", "faults"), 5),
     **dict.fromkeys(DESK, 6),
     "ci": 6,
-    **dict.fromkeys(("cli", "commands", "__main__", "pytest_plugin"), 7),
+    **dict.fromkeys(("cli", "commands", "__main__", "pytest_plugin", "conformance"), 7),
 }
 # Rooms of pure functions: they know nothing of the house but its nouns, and only the upper floors use them.
 PURE = {"checkers": {"numpy"}, "report": {"numpy", "matplotlib", "rich", "duckdb", "jinja2"}}

@@ -24,7 +24,9 @@ class Assignment(Generic[Plan_co]):
 
     `run_id` is the tranche's or the payday's id: all keys and rows of this run begin with it. `endpoints` maps
     store names to the fields of `stores.endpoint.Endpoint`; `raw` is the folder that the workers write their
-    histories and manifests to. `channels` maps the payment channels' names, in order, to their URLs.
+    histories and manifests to. `channels` maps the payment channels' names, in order, to their URLs. `service` is
+    what is driven over HTTP: a `services.mapping.Service` as JSON types, and the tranche's id there; empty
+    otherwise.
     """
 
     plan: Plan_co
@@ -32,6 +34,7 @@ class Assignment(Generic[Plan_co]):
     endpoints: Mapping[str, Mapping[str, Any]]
     raw: Path
     channels: Mapping[str, str] = field(default_factory=dict)
+    service: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """Return the text that `from_json` reads."""
@@ -42,6 +45,7 @@ class Assignment(Generic[Plan_co]):
                 "endpoints": {name: dict(fields) for name, fields in self.endpoints.items()},
                 "raw": str(self.raw),
                 "channels": dict(self.channels),
+                "service": dict(self.service),
             }
         )
 
@@ -55,4 +59,5 @@ class Assignment(Generic[Plan_co]):
             fields["endpoints"],
             Path(fields["raw"]),
             fields["channels"],
+            fields["service"],
         )

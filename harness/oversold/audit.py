@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from oversold import history
+from oversold.bid_plan import BidPlan
 from oversold.checkers.judging import percent
 from oversold.errors import HarnessError
 from oversold.evidence import HISTORY, NEVER, TAP
@@ -149,7 +150,7 @@ class Circumstances:
     @property
     def complete(self) -> bool:
         """Whether nothing was lost, nothing interrupted, and every store answered every call."""
-        silent = any(fault["kind"] == "store" for fault in self.faults)
+        silent = any(fault["kind"] in {"store", "limit"} for fault in self.faults)
         return not (self.ended or self.lost_workers or self.lost_stores or self.damaged or silent)
 
 
@@ -188,6 +189,8 @@ def _complete(seen: Circumstances) -> Finding:
         problems.append(f"{', '.join(seen.lost_stores)} was lost")
     if seen.ended and not seen.lost_stores:
         problems.append(seen.ended)
+    bounds = [fault for fault in seen.faults if fault["kind"] == "limit"]
+    problems += [f"{fault['text']} ({fault['count']:,} taps were not sent)" for fault in bounds]
     problems += seen.damaged
     if problems:
         return Finding("complete", "inconclusive", f"The run is incomplete: {'; '.join(problems)}.")
@@ -229,7 +232,9 @@ def _canary(seen: Circumstances) -> Finding:
         who = "This canary" if seen.is_canary else f"The canary (strategy {canary})"
         detail = f"{who} did not {words.verb} under this load, so the load proves nothing: {words.mend}."
         return Finding("canary", "inconclusive", detail, {words.rate: 0.0})
-    return Finding("canary", "pass", words.proven.format(percent(seen.canary)), {words.rate: seen.canary})
+    where = "Behind oversold serve: " if isinstance(seen.plan, BidPlan) and seen.plan.http else ""
+    detail = where + words.proven.format(percent(seen.canary))
+    return Finding("canary", "pass", detail, {words.rate: seen.canary})
 
 
 def generator(raw: Raw) -> Finding:

@@ -66,6 +66,7 @@ class BidPlan(Plan):
     users: int = Field(2_000, ge=1, le=MAX_USERS)
     capacity_fen: int = Field(1_000_000_000, ge=1, le=MAX_CAPACITY_FEN)
     lanes: int = Field(64, ge=1, le=4096, description="app-server workers in each process")
+    http: bool = Field(False, description="driven over HTTP: a service, or a strategy behind `oversold serve`")
     bids: BidSettings = BidSettings()
 
     @property

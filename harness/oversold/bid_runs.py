@@ -151,19 +151,24 @@ def audited(
 ) -> tuple[dict[str, Any], list[Finding]]:
     """Read the ledger, judge, write the Parquet files; return the summary of the incident and the findings."""
     plan = assignment.plan
-    books = _read_ledger(session, assignment, raw)
+    books = read_ledger(session, assignment, raw)
     evidence = _evidence(assignment, burst, raw, books, complete=seen.complete)
     findings = audit(evidence) if books and burst.opened else []
     if seen.is_canary:
         seen = seen.with_canary(next((f.values["rate"] for f in findings if f.check == "oversubscription"), 0.0))
     findings += proof(seen)
-    findings += [_demand(plan, int(evidence.bid_amount_fen.sum())), _overlap(raw), generator(raw)]
+    findings += [*circumstances_of(plan, evidence, raw), generator(raw)]
     if books and raw.gate_opened:
         findings.append(clocks(books[2]))
     if books is None:
         findings.append(Finding("ledger", "inconclusive", "The ledger is lost with its PostgreSQL server."))
     parquet.write(folder, evidence.history, evidence.ledger, evidence.status_log, evidence.claims)
     return summarise(evidence, findings, plan), findings
+
+
+def circumstances_of(plan: BidPlan, evidence: Evidence, raw: Raw) -> list[Finding]:
+    """Return whether there was anything to fight over, and whether anybody met another one."""
+    return [_demand(plan, int(evidence.bid_amount_fen.sum())), _overlap(raw)]
 
 
 def _demand(plan: BidPlan, offered_fen: int) -> Finding:
@@ -203,18 +208,18 @@ def _evidence(
         final_claim=burst.final_claim,
         t_end=now_ns() - raw.t0_ns if raw.gate_opened else 0,
         complete=complete,
-        notice_ns=_notice_ns(raw),
+        notice_ns=notice_ns(raw),
     )
 
 
-def _notice_ns(raw: Raw) -> int:
+def notice_ns(raw: Raw) -> int:
     """Return how long this run's platform may have taken to hear of stock that came back: 50 ms, or what its own
     processes stood still for. A generator that stalls must not be charged to the design."""
     stalls = [manifest["loop_lag_ms"]["max"] * 1e6 for manifest in raw.manifests.values()]
     return max(NOTICE_NS, int(2 * max(stalls, default=0.0)))
 
 
-def _read_ledger(
+def read_ledger(
     session: Session, assignment: Assignment[BidPlan], raw: Raw
 ) -> tuple[Ledger, StatusLog, int] | None:
     """Return orders, status changes, and by how many ns the ledger's clock and this machine's went apart."""

@@ -16,10 +16,11 @@ from oversold.commands.root import app
 # isort: off
 from oversold.commands import running
 from oversold.commands import reading
+from oversold.commands import starting
 from oversold.commands import serving
 # isort: on
 
-ROOMS = (running, reading, serving)
+ROOMS = (running, reading, starting, serving)
 
 
 def _version(wanted: bool) -> None:

@@ -21,6 +21,8 @@ from oversold.summary import command
 from oversold.sweep import FILE, Cell, Sweep, finished, held, spoken
 
 SCHEMA = "oversold/compare/1"
+# A broken promise, then a run that failed, a doubt, a missed threshold.
+WORST_FIRST = (Exit.BROKEN, Exit.USAGE, Exit.INCONCLUSIVE, Exit.THRESHOLD)
 EXITS = {"pass": Exit.PASS, "fail": Exit.BROKEN, "inconclusive": Exit.INCONCLUSIVE}
 
 
@@ -209,8 +211,8 @@ def comparison_exit(document: Mapping[str, Any]) -> Exit:
 
 
 def worst(codes: Sequence[Exit]) -> Exit:
-    """Return the worst of several exit codes: a broken promise, then a run that failed, then a doubt."""
-    return next((code for code in (Exit.BROKEN, Exit.USAGE, Exit.INCONCLUSIVE) if code in codes), Exit.PASS)
+    """Return the worst of several exit codes."""
+    return next((code for code in WORST_FIRST if code in codes), Exit.PASS)
 
 
 def _canary_document(canary: Plan, of_loads: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:

@@ -27,6 +27,7 @@ PLAN_OPTIONS: Mapping[Kind, tuple[str, ...]] = {
 SETTINGS: Mapping[Kind, type[BaseModel]] = {"bids": BidSettings, "payouts": PayoutSettings}
 PLANS: Mapping[Kind, type[Plan]] = {"bids": BidPlan, "payouts": PayoutPlan}
 DEFAULTS: dict[str, Any] = {"rtt": "0.5ms"}
+TABLES = {"set": "settings", "max": "maximum", "min": "minimum"}  # of config files; each becomes repeated flags
 NAMES = {"capacity": "capacity_fen", "rtt": "rtt_s"}
 
 
@@ -44,6 +45,8 @@ class Typed:
     profile: str | None = None
     preset: str | None = None
     sql: str | None = None
+    http: bool = False
+    allow_hosts: tuple[str, ...] = ()
     settings: list[str] = field(default_factory=list)
     stores: str = "auto"
     urls: Mapping[str, str | None] = field(default_factory=dict)
@@ -68,13 +71,16 @@ def plan_of(typed: Typed, strategy: str) -> Plan:
         value = given if given is not None else preset.get(option, DEFAULTS.get(option))
         if value is not None:
             values[NAMES.get(option, option)] = duration_s(str(value)) if option == "rtt" else value
+    values["allow_hosts"] = typed.allow_hosts
+    if kind == "bids":
+        values["http"] = typed.http or strategy.endswith(".toml")
     if "profile" in values:
         places.profile(values["profile"])
     if "sql" in values and "sql" not in stores and values["sql"] in SQLS:
         del values["sql"]  # a design that uses no SQL server is the same on any
     values[kind] = settings_from(SETTINGS[kind], preset.get("set", {}), typed.settings)
     try:
-        return PLANS[kind].model_validate(values)
+        plan = PLANS[kind].model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         if not first["loc"]:
@@ -84,6 +90,21 @@ def plan_of(typed: Typed, strategy: str) -> Plan:
         given = str(values.get(name))
         several = "; `compare` takes several" if "," in given and name in {"users", "sql"} else ""
         raise UsageError(f"--{option} {given}: {first['msg'].lower()}{several}") from error
+    if plan.is_service:
+        _check_service(plan)
+    return plan
+
+
+def _check_service(plan: Plan) -> None:
+    """Refuse, before anything is started, a service that may not be driven, or not so hard."""
+    from oversold.services import hosts, mapping
+
+    service = mapping.load(Path(plan.strategy))
+    hosts.check(service, plan.allow_hosts)
+    if plan.users > service.bounds.users:
+        raise UsageError(
+            f"--users {plan.users}: {plan.strategy} allows {service.bounds.users} at most: raise users in [bounds]"
+        )
 
 
 def sweep_of(typed: Typed, strategies: str, users: str | None, repeat: str) -> Sweep:
@@ -96,6 +117,8 @@ def sweep_of(typed: Typed, strategies: str, users: str | None, repeat: str) -> S
     """
     kind = places.kind(typed.scenario)
     names = strategies_of(strategies, kind)
+    if any(name.endswith(".toml") for name in names):
+        typed = replace(typed, http=True)  # all must meet the load on the same path, the canary too
     named = {word.strip() for word in strategies.split(",")}
     counts = _several("--users", users)
     servers = _several("--sql", typed.sql)
@@ -184,8 +207,8 @@ def strategies_of(text: str, kind: Kind) -> list[str]:
 def defaults_from_config(commands: Mapping[str, set[str]]) -> dict[str, dict[str, Any]]:
     """Return click's default map: the config files' keys as defaults of every command that has them.
 
-    `commands` maps each command to its parameter names. A table `[set]` becomes `--set` pairs, `[stores]`
-    URLs.
+    `commands` maps each command to its parameter names. A table `[set]` becomes `--set` pairs, `[max]` and
+    `[min]` thresholds, `[stores]` URLs.
 
     Raises:
         UsageError: a key that no command knows.
@@ -193,12 +216,12 @@ def defaults_from_config(commands: Mapping[str, set[str]]) -> dict[str, dict[str
     config = places.configuration()
     flat: dict[str, Any] = {}
     for name, value in config.items():
-        if (name in {"set", "stores"} and not isinstance(value, dict | str)) or (
-            name == "set" and isinstance(value, str)
-        ):
+        if name == "stores" and not isinstance(value, dict | str):
             raise UsageError(f"config key {name!r} must be a table")
-        if name == "set":
-            flat["settings"] = [f"{key}={item}" for key, item in value.items()]
+        if name in TABLES:
+            if not isinstance(value, dict):
+                raise UsageError(f"config key {name!r} must be a table")
+            flat[TABLES[name]] = [f"{key}={item}" for key, item in value.items()]
         elif isinstance(value, dict) and name == "stores":
             flat |= {f"{store}_url": url for store, url in value.items()}
         else:

@@ -15,12 +15,13 @@ import numpy.typing as npt
 from oversold.audit import Raw
 from oversold.errors import HarnessError
 from oversold.evidence import NEVER
-from oversold.model import PAY_REPLIES, PAYOUT_STATUSES, Finding, PayoutState
+from oversold.model import PAY_REPLIES, PAYOUT_STATUSES, Finding, JobName, ObligationKind, PayoutState
 from oversold.payout_evidence import BELIEF, PAYMENT, WITHDRAWAL, JobRun, PayoutEvidence
 from oversold.payout_plan import DrawnPayday, PayoutPlan, obligation_index, user_index
 from oversold.platform.channels import books as channel_books
 
 MOST_STALL_NS = 500_000_000
+PAID_BY: Mapping[ObligationKind, JobName] = {"interest": "interest", "principal": "maturity"}
 
 
 @dataclass(frozen=True)
@@ -119,10 +120,12 @@ def _read(
         except (OSError, sqlite3.Error) as error:
             raise HarnessError(f"the books of channel {name} cannot be read: {error}") from error
         for call in calls:
-            run, _, worker = unquote(call.caller).rpartition("/")
             obligation = obligation_index(payday_id, call.ref, count)
             if obligation >= 0 and drawn.payday.obligations[obligation].user_id != call.user_id:
                 obligation = -1  # whatever it is called, nobody owes this to that account
+            run, _, worker = unquote(call.caller).rpartition("/")
+            if not call.caller and obligation >= 0:
+                run = _start_of(drawn.payday.obligations[obligation].kind, call.t_arrived - t0, runs)
             payments.append(
                 (
                     channel,
@@ -143,6 +146,18 @@ def _read(
         ]
     rows = np.array(payments, PAYMENT)
     return rows[np.argsort(rows["t_arrived"], kind="stable")], np.array(withdrawals, WITHDRAWAL)
+
+
+def _start_of(kind: ObligationKind, t: int, runs: Sequence[JobRun]) -> str:
+    """Return which start of a job made a call that does not name its caller; "" where that is not certain.
+
+    Somebody's own service need not say who calls. Then what was paid tells the job: its only start that had begun,
+    or the only one of those that had not ended.
+    """
+    begun = [run for run in runs if run.run.startswith(f"{PAID_BY[kind]}#") and NEVER != run.t_start <= t]
+    at_work = [run for run in begun if run.t_end == NEVER or run.t_end > t]
+    certain = begun if len(begun) == 1 else at_work
+    return certain[0].run if len(certain) == 1 else ""
 
 
 def _spells(samples: Sequence[Sample], t0: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:

@@ -12,7 +12,7 @@ from typing import Any
 from oversold import places
 from oversold.assignment import Assignment
 from oversold.audit import Circumstances, Raw, generator, proof
-from oversold.checkers.payouts import audit
+from oversold.checkers.payouts import audit, audit_books
 from oversold.clock import SystemClock, now_ns, seeded
 from oversold.load.launch import Beat, Ending
 from oversold.model import PAYOUT_STATUSES, Finding, PayoutState
@@ -158,7 +158,9 @@ def audited(
     assert burst.profile is not None
     books = {name: endpoint.books for name, endpoint in burst.channels.items()}
     evidence = gathered(plan, burst.drawn, books, raw, burst.samples, burst.states, complete=seen.complete)
-    findings = audit(evidence) if burst.opened and raw.gate_opened else []
+    # A service may keep what it believes to itself; a strategy's class has no such attribute, and has to tell.
+    judged = audit if getattr(session.kind(plan.strategy), "claims", True) else audit_books
+    findings = judged(evidence) if burst.opened and raw.gate_opened else []
     if seen.is_canary:
         seen = seen.with_canary(next((f.values["duplicate_rate"] for f in findings if f.check == "overpaid"), 0.0))
     findings += [

@@ -33,6 +33,12 @@ class Plan(BaseModel):
     lanes: int = Field(ge=1, le=4096)
     rtt_s: float = Field(0.0005, ge=0, le=10)
     sql: Sql = Field("postgres", description="the SQL server of the strategies, not of the ledger")
+    allow_hosts: tuple[str, ...] = Field((), description="hosts besides this machine that may get load")
+
+    @property
+    def is_service(self) -> bool:
+        """Whether the design is somebody's running service, described by a TOML file."""
+        return self.strategy.endswith(".toml")
 
     @property
     def settings(self) -> BaseModel:

@@ -7,7 +7,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TextIO, cast
@@ -15,6 +15,7 @@ from typing import Any, Protocol, TextIO, cast
 from oversold import bid_runs, payout_runs, places
 from oversold.assignment import Assignment
 from oversold.audit import Circumstances, Raw, read_raw
+from oversold.bid_plan import BidPlan
 from oversold.errors import UsageError
 from oversold.load.launch import Ending, Follower, drive, heard
 from oversold.model import Finding
@@ -45,13 +46,34 @@ class Incident(Protocol):
 INCIDENTS: Mapping[Kind, Incident] = {"bids": cast(Incident, bid_runs), "payouts": cast(Incident, payout_runs)}
 
 
+def incident_of(plan: Plan) -> Incident:
+    """Return what can run a plan."""
+    if isinstance(plan, BidPlan) and plan.http:
+        from oversold import service_runs
+
+        return cast(Incident, service_runs)
+    return INCIDENTS[plan.kind]
+
+
+def reach(plans: Iterable[Plan]) -> None:
+    """See that every service that is to be driven takes a connection, before anything is started for it.
+
+    Raises:
+        StoreUnavailableError: one does not.
+    """
+    for name in dict.fromkeys(plan.strategy for plan in plans if plan.is_service):
+        from oversold import service_runs
+
+        service_runs.reach(Path(name))
+
+
 def run(session: Session, plan: Plan, folder: Path, canary: float | None) -> dict[str, Any]:
     """Drive and audit one plan; write its files to `folder`; return the summary.
 
     `canary` is how badly the plan's canary broke its promise under the same load (None: not run). Ctrl-C in
     mid-run ends it: the summary is then inconclusive and carries `"interrupted": true`.
     """
-    incident = INCIDENTS[plan.kind]
+    incident = incident_of(plan)
     started = time.monotonic()
     with ExitStack() as late:
         with incident.prepared(session, plan, folder / "raw") as (assignment, burst):
@@ -85,7 +107,7 @@ def attend(session: Session, plan: Plan, folder: Path, orders: TextIO, answers: 
     `answers` gets one JSON line with the assignment; the end of `orders`, or any line on it, ends the run.
     """
     started = time.monotonic()
-    with INCIDENTS[plan.kind].prepared(session, plan, folder / "raw") as (assignment, burst):
+    with incident_of(plan).prepared(session, plan, folder / "raw") as (assignment, burst):
         if not burst.opened:
             raise UsageError(f"strategy {plan.strategy} could not be opened: {burst.faults[0]['text']}")
         print(json.dumps({"assignment": json.loads(assignment.to_json())}), file=answers, flush=True)
@@ -125,7 +147,7 @@ def _audited(
     session.telling.phase(f"auditing {plan.strategy}")
     raw = read_raw(assignment.raw)
     seen = _circumstances(session, plan, burst, raw, canary)
-    own, findings = INCIDENTS[plan.kind].audited(session, assignment, burst, raw, seen, folder)
+    own, findings = incident_of(plan).audited(session, assignment, burst, raw, seen, folder)
     summary = framed(own, findings, seen, raw, session.used(plan), time.monotonic() - started)
     if burst.interrupted:
         summary["interrupted"] = True

@@ -91,6 +91,8 @@ def command(plan: Plan) -> str:
     words += ["--seed", str(plan.seed), "--processes", str(plan.processes)]
     words += ["--lanes", str(plan.lanes), "--rtt", f"{plan.rtt_s * 1e3:.9f}".rstrip("0").rstrip(".") + "ms"]
     words += ["--sql", plan.sql] if plan.sql != "postgres" else []
+    words += ["--http"] if isinstance(plan, BidPlan) and plan.http and not plan.is_service else []
+    words += [word for host in plan.allow_hosts for word in ("--allow-host", host)]
     for name, value in plan.settings.model_dump(mode="json", exclude_defaults=True).items():
         words += ["--set", f"{name}={str(value).lower() if isinstance(value, bool) else value}"]
     return shlex.join(words)

@@ -1,6 +1,7 @@
 """The audit: pure functions from the evidence of a run to findings, in the order they are told."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from oversold.checkers.claim_gap import claim_gap
 from oversold.checkers.false_full import false_full
@@ -21,7 +22,23 @@ CHECKERS: tuple[Callable[[Evidence], Finding], ...] = (
     claim_gap,
 )
 
+# Of a service nobody sees its holds, nor when it marked the tranche full: what hangs on these is left out.
+SEEN_FROM_OUTSIDE: tuple[Callable[[Evidence], Finding], ...] = (
+    oversubscription,
+    undersubscription,
+    lost_order,
+    duplicate_order,
+    phantom_order,
+    claim_gap,
+)
+
 
 def audit(evidence: Evidence) -> list[Finding]:
     """Return one finding a checker, in the order of `CHECKERS`; the evidence is not changed."""
     return [check(evidence) for check in CHECKERS]
+
+
+def claimed_only(evidence: Evidence) -> list[Finding]:
+    """Return what can be said when the ledger in the evidence is nothing but what bidders were told."""
+    found = (oversubscription(evidence), undersubscription(evidence))
+    return [replace(finding, detail=f"By its own claims: {finding.detail}") for finding in found]

@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar, get_type_hints
 
 import typer
 
-LOAD, STORES, OUTPUT = "Load", "Stores", "Output"
+LOAD, STORES, OUTPUT, PIPELINE = "Load", "Stores", "Output", "Pipelines"
 
 
 def option(*names: str, panel: str, text: str, env: str | None = None, **more: Any) -> Any:
@@ -92,6 +92,21 @@ SqlServer = Annotated[
         "ledger is in PostgreSQL in any case. Default: postgres.",
     ),
 ]  # fmt: skip
+Http = Annotated[
+    bool,
+    option(
+        "--http", panel=LOAD, env="OVERSOLD_HTTP",
+        text="Bids: put built-in strategies behind `oversold serve` and drive them over HTTP, as a service is.",
+    ),
+]  # fmt: skip
+AllowHosts = Annotated[
+    list[str] | None,
+    option(
+        "--allow-host", panel=LOAD, metavar="NAME",
+        text="Send load to this host, which is not this machine. Repeatable; a name that looks like production "
+        "must be given twice.",
+    ),
+]  # fmt: skip
 Stores = Annotated[
     str,
     option(
@@ -127,6 +142,36 @@ Charts = Annotated[
         text="Draw the pictures. Without them a run ends two seconds sooner; `oversold report` draws them later.",
     ),
 ]  # fmt: skip
+Junit = Annotated[
+    Path | None,
+    option("--junit", panel=PIPELINE, env="OVERSOLD_JUNIT", metavar="FILE", text="Write a JUnit report."),
+]
+Markdown = Annotated[
+    Path | None,
+    option("--markdown", panel=PIPELINE, env="OVERSOLD_MARKDOWN", metavar="FILE", text="Write a short summary."),
+]
+Most = Annotated[
+    list[str] | None,
+    option(
+        "--max", panel=PIPELINE, metavar="METRIC=N",
+        text="A threshold, e.g. p99_ms=200 or undersubscription=0.001; missed, a pass exits with 3. Repeatable.",
+    ),
+]  # fmt: skip
+Least = Annotated[
+    list[str] | None,
+    option("--min", panel=PIPELINE, metavar="METRIC=N", text="The same downwards, e.g. goodput_per_s=500."),
+]
+Baseline = Annotated[
+    Path | None,
+    option(
+        "--baseline", panel=PIPELINE, metavar="DIR",
+        text="An earlier run or comparison: say what got worse beyond the noise; then a pass exits with 3.",
+    ),
+]  # fmt: skip
+DryRun = Annotated[
+    bool,
+    option("--dry-run", panel=LOAD, text="Print what would be started, sent and read, and where; do none of it."),
+]
 Json = Annotated[bool, option("--json", panel=OUTPUT, text="One JSON document on stdout and nothing else.")]
 Canary = Annotated[
     bool,
@@ -158,9 +203,19 @@ RUN_OPTIONS: Mapping[str, tuple[Any, Any]] = {
     "preset": (Preset, None),
     "settings": (Settings, None),
     "sql": (SqlServer, None),
+    "http": (Http, False),
+    "allow_hosts": (AllowHosts, None),
     **STORE_OPTIONS,
     "charts": (Charts, True),
     "out": (Out, Path("reports")),
+}
+# What a pipeline asks besides the verdict; `maximum` and `minimum` are the names that config files use.
+PIPELINE_OPTIONS: Mapping[str, tuple[Any, Any]] = {
+    "maximum": (Most, None),
+    "minimum": (Least, None),
+    "baseline": (Baseline, None),
+    "junit": (Junit, None),
+    "markdown": (Markdown, None),
 }
 Command = TypeVar("Command", bound=Callable[..., Any])
 

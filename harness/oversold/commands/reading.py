@@ -8,18 +8,22 @@ from typing import Annotated, Any
 import typer
 
 from oversold import shell
-from oversold.commands.arguments import OUTPUT, STORE_OPTIONS, Json, option, takes, urls
+from oversold.commands.arguments import OUTPUT, PIPELINE_OPTIONS, STORE_OPTIONS, Json, option, takes, urls
+from oversold.commands.pipeline import judged, reported, wishes_of
 from oversold.commands.root import app, finish
 from oversold.errors import Exit, UsageError
 
 
 @app.command()
+@takes(PIPELINE_OPTIONS)
 def report(
+    context: typer.Context,
     folders: Annotated[list[Path], typer.Argument(help="Folders of runs or comparisons.", metavar="RUN_DIR...")],
     out: Annotated[
         Path, option("--out", panel=OUTPUT, env="OVERSOLD_OUT", metavar="DIR", text="Where several come together.")
     ] = Path("reports"),
     json_: Json = False,
+    **values: Any,
 ) -> None:  # fmt: skip
     """Draw charts and pages and print tables again, from what was recorded.
 
@@ -29,6 +33,7 @@ def report(
     from oversold.report import sources
     from oversold.session import Telling
 
+    wishes = wishes_of(context, values, None)
     console = terminal.console(json_on_stdout=json_)
     found, problems = sources.gathered(folders)
     read = []
@@ -44,14 +49,14 @@ def report(
         shell.complain(problem)
     if len(read) > 1:
         showing.side_by_side(console, read, out)
-    documents = [dict(source.document) for source in read]
-    codes = [
+    documents = [judged(wishes, dict(source.document), source.folder) for source in read]
+    bases = [
         comparison.comparison_exit(document) if "runs" in document else comparison.run_exit(document)
         for document in documents
-    ] + [Exit.USAGE] * bool(problems)
-    finish(
-        documents[0] if len(folders) == 1 and documents else {"reports": documents}, json_, comparison.worst(codes)
-    )
+    ]
+    code = reported(wishes, documents, bases, console, as_json=json_)
+    whole = documents[0] if len(folders) == 1 and documents else {"reports": documents}
+    finish(whole, json_, comparison.worst([code, *[Exit.USAGE] * bool(problems)]))
 
 
 @app.command(name="list")

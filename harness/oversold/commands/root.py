@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from typing import Any
+from typing import Any, NoReturn
 
 import typer
 
@@ -22,7 +22,7 @@ app = typer.Typer(
 )
 
 
-def finish(document: Any, as_json: bool, code: Exit) -> None:
+def finish(document: Any, as_json: bool, code: Exit) -> NoReturn:
     """End a command: its document on stdout where that was wished, its exit code in any case."""
     from oversold import terminal
 

@@ -4,26 +4,35 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
+from rich.console import Console
 
 from oversold.commands.arguments import (
     LOAD,
     OUTPUT,
+    PIPELINE_OPTIONS,
     RUN_OPTIONS,
     USERS_TEXT,
     Canary,
+    DryRun,
     Json,
     Scenario,
     option,
     takes,
     urls,
 )
+from oversold.commands.pipeline import judged, reported, wishes_of
 from oversold.commands.root import app, finish
 from oversold.errors import UsageError
+
+if TYPE_CHECKING:
+    from oversold.plan import Plan
+    from oversold.stores.providers import StoreChoice
 
 
 def _typed(context: typer.Context, scenario: str, values: dict[str, Any]) -> Any:
@@ -45,6 +54,8 @@ def _typed(context: typer.Context, scenario: str, values: dict[str, Any]) -> Any
     return Typed(
         scenario,
         **plain,
+        http=values["http"],
+        allow_hosts=tuple(values["allow_hosts"] or ()),
         settings=list(values["settings"] or []),
         stores=values["stores"],
         urls=urls(values),
@@ -53,18 +64,19 @@ def _typed(context: typer.Context, scenario: str, values: dict[str, Any]) -> Any
 
 
 @app.command()
-@takes(RUN_OPTIONS)
+@takes({**RUN_OPTIONS, **PIPELINE_OPTIONS})
 def run(
     context: typer.Context,
     scenario: Scenario,
     strategy: Annotated[
         str,
         option(
-            "--strategy", "-s", panel=LOAD, env="OVERSOLD_STRATEGY", metavar="S",
-            text="A strategy of `oversold list`, or path/to/file.py:Class.",
+            "--strategy", "--target", "-s", panel=LOAD, env="OVERSOLD_STRATEGY", metavar="S",
+            text="A strategy of `oversold list`, path/to/file.py:Class, or service.toml for a service of yours.",
         ),
     ],
     canary: Canary = True,
+    dry_run: DryRun = False,
     json_: Json = False,
     **values: Any,
 ) -> None:  # fmt: skip
@@ -72,7 +84,7 @@ def run(
 
     Example: oversold run bid-burst --strategy redis-lua --users 5000 --set reopen_on_release=false
     """
-    from oversold import options, places, showing, terminal
+    from oversold import options, places, runs, showing, terminal
     from oversold.comparison import run_exit, run_one
     from oversold.session import Session
 
@@ -80,18 +92,34 @@ def run(
     plan = options.plan_of(typed, strategy)
     choice = options.choice_of(typed)
     options.writable(out)
+    wishes = wishes_of(context, values, plan.kind)
     console = terminal.console(json_on_stdout=json_)
+    plans = list(dict.fromkeys([plan.canary, plan] if canary else [plan]))
+    if dry_run:
+        _rehearse(plans, choice, console, as_json=json_)
+    runs.reach(plans)
     with terminal.telling() as telling:
-        with Session([plan, plan.canary] if canary else [plan], choice, telling) as session:
+        with Session(plans, choice, telling) as session:
             folder = places.new_run_folder(out, scenario, plan.seed)
             summary, place = run_one(session, plan, folder, with_canary=canary)
+        summary = judged(wishes, summary, place)
         pictures = showing.drawn(telling, place, summary, wanted=values["charts"])
     showing.shown(console, summary, place, pictures)
-    finish(summary, json_, run_exit(summary))
+    finish(summary, json_, reported(wishes, [summary], [run_exit(summary)], console, as_json=json_))
+
+
+def _rehearse(plans: Sequence[Plan], choice: StoreChoice, console: Console, *, as_json: bool) -> NoReturn:
+    """Show what the runs would do, and end."""
+    from oversold import dry_run
+
+    found = dry_run.document(plans, choice)
+    for line in dry_run.lines(found):
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
+    finish(found, as_json, dry_run.exit_of(found))
 
 
 @app.command()
-@takes(RUN_OPTIONS)
+@takes({**RUN_OPTIONS, **PIPELINE_OPTIONS})
 def compare(
     context: typer.Context,
     scenario: Annotated[
@@ -101,7 +129,7 @@ def compare(
         str,
         option(
             "--strategies", "-s", panel=LOAD, env="OVERSOLD_STRATEGIES", metavar="A,B,C|all",
-            text="Which ones, separated by commas. all: every one whose servers are here.",
+            text="Which ones, with commas between; files as for --strategy. all: those whose servers are here.",
         ),
     ] = "all",
     users: Annotated[
@@ -118,6 +146,7 @@ def compare(
             text="Go on with the comparison in this folder: its own runs, those that are missing.",
         ),
     ] = None,
+    dry_run: DryRun = False,
     json_: Json = False,
     **values: Any,
 ) -> None:  # fmt: skip
@@ -127,13 +156,14 @@ def compare(
 
     Example: oversold compare bid-burst -s redis-lua,row-lock,version --users 1000,5000 --set p=0.05,0.2 --repeat 3
     """
-    from oversold import comparison, options, places, showing, terminal
+    from oversold import comparison, options, places, runs, showing, terminal
     from oversold.session import Session
     from oversold.sweep import finished
 
     out = values["out"]
     if resume is not None:
-        _alone(context, "--resume", {"stores", "charts", "json_", "allow_remote", "scenario", "resume"})
+        free = {"stores", "charts", "json_", "allow_remote", "scenario", "resume", "dry_run"}
+        _alone(context, "--resume", free | PIPELINE_OPTIONS.keys())
         folder = resume.resolve()  # `latest` may move on meanwhile
         sweep = options.resumed(folder, scenario)
         scenario = sweep.canary.scenario
@@ -145,18 +175,23 @@ def compare(
         sweep, folder = options.sweep_of(typed, strategies, users, repeat), None
     choice = options.choice_of(typed)
     options.writable(folder or out)
+    wishes = wishes_of(context, values, sweep.canary.kind)
     console = terminal.console(json_on_stdout=json_)
     done = finished(sweep, folder) if folder else {}
     todo = [cell for cell in sweep.cells if cell not in done]
+    if dry_run:
+        _rehearse([cell.plan for cell in todo], choice, console, as_json=json_)
+    runs.reach([cell.plan for cell in todo])
     terminal.announce(sweep, todo)
     with terminal.telling() as telling:
         with Session([cell.plan for cell in todo], choice, telling) if todo else nullcontext() as session:
             folder = folder or places.new_run_folder(out, scenario, sweep.canary.seed)
-            document = comparison.compare(session, sweep, folder)
+            document = judged(wishes, comparison.compare(session, sweep, folder), folder)
         telling.within("")
         pictures = showing.drawn(telling, folder, document, wanted=values["charts"])
     showing.shown(console, document, folder, pictures)
-    finish(document, json_, comparison.comparison_exit(document))
+    base = comparison.comparison_exit(document)
+    finish(document, json_, reported(wishes, [document], [base], console, as_json=json_))
 
 
 def _alone(context: typer.Context, option_: str, allowed: set[str]) -> None:

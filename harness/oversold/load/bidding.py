@@ -13,6 +13,7 @@ from oversold.load.lanes import LanePool, Target
 from oversold.load.worker import LoadWorker, Say
 from oversold.model import Bid
 from oversold.platform.pipeline import Tap
+from oversold.targets.service import ServiceTarget
 
 MAX_TAPS_PER_BIDDER = 400
 FAILURES = {Outcome.UNKNOWN, Outcome.ERROR}
@@ -47,8 +48,12 @@ class BidWorker(LoadWorker):
         self.recorder = HistoryWriter(self._path, int(self.plan.users * min(taps, MAX_TAPS_PER_BIDDER)) + 1024)
         self.target = target(assignment, number)
         self.faults = self.target.faults
-        # What the platform itself sleeps in a tap is no fault of the strategy's.
-        own_s = 1.5 * (manners.steps_ms + manners.fail_ms) / 1e3
+        # What the platform itself sleeps in a tap, or waits for a service, is no fault of the strategy's.
+        own_s = (
+            self.target.longest_s
+            if isinstance(self.target, ServiceTarget)
+            else 1.5 * (manners.steps_ms + manners.fail_ms) / 1e3
+        )
         self.lanes = LanePool(self.target, self.recorder, self.plan.lanes, manners.hang_s + own_s)
         self._labels = {outcome: (outcome.name.lower(), outcome in FAILURES) for outcome in Outcome}
         super().__init__(assignment, number, say)

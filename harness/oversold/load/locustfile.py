@@ -21,6 +21,7 @@ from locust.runners import STATE_MISSING, LocalRunner, MasterRunner, WorkerRunne
 from locust.stats import CSV_STATS_INTERVAL_SEC
 
 from oversold.assignment import Assignment
+from oversold.bid_plan import BidPlan
 from oversold.errors import Exit
 from oversold.load import statistics
 from oversold.load.attendant import Attendant
@@ -233,7 +234,16 @@ class Burst:
             self._environment.process_exit_code = 0
 
 
-def attach(scenario: str, *, drives: Kind = "bids", target: Callable[..., Target] = PlatformTarget) -> None:
+def target_of(assignment: Assignment[BidPlan], worker: int) -> Target:
+    """Return what the lanes of one process drive: a service over HTTP, or the platform in this very process."""
+    if assignment.service:
+        from oversold.targets.service import ServiceTarget
+
+        return ServiceTarget(assignment, worker)
+    return PlatformTarget(assignment, worker)
+
+
+def attach(scenario: str, *, drives: Kind = "bids", target: Callable[..., Target] = target_of) -> None:
     """Make the locustfile that calls this a scenario of `oversold`, by name.
 
     `drives` says what the incident is about; write it as a plain word, since the command line reads it from the

@@ -18,7 +18,7 @@ from oversold.clock import Clock
 from oversold.errors import StoreUnavailableError, UsageError
 from oversold.stores.guard import Guard
 
-Provider = Literal["url", "local", "wheel", "emulated"]
+Provider = Literal["url", "local", "wheel", "emulated", "docker"]
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ class Endpoint:
     settings: Mapping[str, str] = field(default_factory=dict)
     pid: int | None = None
     others: tuple[int, ...] = ()  # further processes that must live as long
+    image: str | None = None  # of the container that it runs in
 
     @property
     def pids(self) -> tuple[int, ...]:
@@ -43,6 +44,8 @@ class Endpoint:
         row: dict[str, Any] = {"provider": self.provider, "version": self.version}
         if self.provider == "emulated":
             row["name"] = f"{self.store} (emulated)"
+        if self.image:
+            row["image"] = self.image
         if self.settings:
             row["settings"] = dict(self.settings)
         return row

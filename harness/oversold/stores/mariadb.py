@@ -53,6 +53,9 @@ SMALL = {
 }
 
 
+SIZES = [f"--{key.replace('_', '-')}={value}" for key, value in {**FAST, **SMALL}.items()]
+
+
 def find() -> Found | None:
     """Return mariadbd from PATH or the folders where distributions put servers, else None."""
     for word in ("mariadbd", "mysqld"):
@@ -93,16 +96,13 @@ def start(found: Found, guard: Guard, connections: int) -> Endpoint:
     if user:
         os.chown(folder, user.pw_uid, user.pw_gid)
         os.chown(first, user.pw_uid, user.pw_gid)
-    settings = {**FAST, **SMALL, "datadir": str(folder / "data"), "tmpdir": str(folder)}
-    common = ["--no-defaults", *(f"--{key.replace('_', '-')}={value}" for key, value in settings.items())]
+    common = ["--no-defaults", *SIZES, f"--datadir={folder / 'data'}", f"--tmpdir={folder}"]
     _install(found, common, folder, user, guard)
 
     def launch(port: int) -> tuple[int, str]:
         argv = [str(found.program), *common, f"--init-file={first}", f"--pid-file={folder / 'pid'}"]
         # Relative to the data folder, since the path of a socket is limited to 107 bytes.
-        argv += ["--bind-address=127.0.0.1", f"--port={port}", "--socket=socket", "--skip-name-resolve"]
-        argv += [f"--max-connections={connections + 20}", f"--back-log={connections + 20}"]
-        argv += ["--character-set-server=utf8mb4", f"--collation-server={COLLATION}"]
+        argv += ["--bind-address=127.0.0.1", f"--port={port}", "--socket=socket", *rules(connections)]
         pid = _spawn(guard, argv, log, folder, user)
         return pid, f"mysql://{DATABASE}:{password}@127.0.0.1:{port}/{DATABASE}"
 
@@ -111,6 +111,12 @@ def start(found: Found, guard: Guard, connections: int) -> Endpoint:
     except StoreUnavailableError:
         raise StoreUnavailableError(f"MariaDB ({found.program}) did not start: {_reason(log)}") from None
     return Endpoint(name, url, found.provider, found.version, FAST, pid)
+
+
+def rules(connections: int) -> list[str]:
+    """Return the arguments of a private server, wherever it runs, besides those by which its data was made."""
+    argv = ["--skip-name-resolve", f"--max-connections={connections + 20}", f"--back-log={connections + 20}"]
+    return [*argv, "--character-set-server=utf8mb4", f"--collation-server={COLLATION}"]
 
 
 def _install(found: Found, common: list[str], folder: Path, user: pwd.struct_passwd | None, guard: Guard) -> None:

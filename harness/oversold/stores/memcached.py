@@ -25,6 +25,7 @@ hint = "memcached (Debian: apt-get install memcached); there is no wheel of it, 
 TIMEOUT_S = 30.0
 START_S = 10.0
 MEMORY_MB = 64
+SETTINGS = {"memory": f"{MEMORY_MB} MiB"}
 
 
 def find() -> Found | None:
@@ -47,8 +48,7 @@ def start(found: Found, guard: Guard, connections: int) -> Endpoint:
             argv = [sys.executable, "-m", "oversold.stores.memcached_emulator", "--port", str(port)]
             argv += ["--memory-mb", str(MEMORY_MB)]
         else:
-            argv = [str(found.program), "-l", "127.0.0.1", "-p", str(port), "-U", "0"]
-            argv += ["-m", str(MEMORY_MB), "-c", str(connections + 64)]
+            argv = [str(found.program), "-l", "127.0.0.1", "-p", str(port), *limits(connections)]
         # Not by its own -u, which would undo that it dies with the guard.
         user = unprivileged("memcache", "nobody") if found.provider != "emulated" else None
         pid = guard.spawn(
@@ -62,7 +62,12 @@ def start(found: Found, guard: Guard, connections: int) -> Endpoint:
         return pid, f"memcached://127.0.0.1:{port}"
 
     pid, url = started("memcached", found, guard, launch, probe, START_S, log)
-    return Endpoint(name, url, found.provider, found.version, {"memory": f"{MEMORY_MB} MiB"}, pid)
+    return Endpoint(name, url, found.provider, found.version, SETTINGS, pid)
+
+
+def limits(connections: int) -> list[str]:
+    """Return the arguments of a private server, wherever it runs: no UDP, so much memory, so many clients."""
+    return ["-U", "0", "-m", str(MEMORY_MB), "-c", str(connections + 64)]
 
 
 def host_port(url: str) -> tuple[str, int]:

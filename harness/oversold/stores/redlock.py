@@ -28,8 +28,13 @@ def find() -> Found | None:
 
 def start(found: Found, guard: Guard, connections: int) -> Endpoint:
     """Start five private instances side by side, each with room for `connections` clients."""
+    return together(lambda: redis.start(found, guard, connections))
+
+
+def together(start_one: Callable[[], Endpoint]) -> Endpoint:
+    """Start five private servers side by side, each by `start_one`, and make one store of them."""
     with ThreadPoolExecutor(INSTANCES) as pool:
-        starting = [pool.submit(redis.start, found, guard, connections) for _ in range(INSTANCES)]
+        starting = [pool.submit(start_one) for _ in range(INSTANCES)]
     one, *others = [future.result() for future in starting]
     return replace(
         one,

@@ -96,11 +96,13 @@ def load_payouts(name: str) -> type[PayoutStrategy]:
 
 
 def load(name: str, kind: Kind = "bids") -> type[Any]:
-    """Return a strategy class by its name, or by `path/to/file.py:Class`.
+    """Return a strategy class by its name, by `path/to/file.py:Class`, or what stands for a service by its TOML file.
 
     Raises:
         UsageError: unknown name, unreadable file, or a class that is no strategy of this kind.
     """
+    if name.endswith(".toml"):
+        return _service(name, kind)
     if ".py:" in name:
         path, _, class_name = name.rpartition(":")
         found = getattr(_module_at(Path(path)), class_name, None)
@@ -118,6 +120,18 @@ def load(name: str, kind: Kind = "bids") -> type[Any]:
             raise UsageError(f"strategy {name!r} cannot be loaded: {_brief(error)}") from error
     _check(name, found, kind)
     return cast("type[Any]", found)
+
+
+def _service(name: str, kind: Kind) -> type[Any]:
+    """Return what stands for somebody's running service: it uses no store of ours."""
+    from oversold.services import mapping
+    from oversold.strategies.payouts import service as payout_service
+
+    service = mapping.load(Path(name))
+    if kind == "payouts":
+        return payout_service.bound(service)
+    text = f"{service.name}, a service at {service.url} (described by {name})."
+    return type("BidService", (), {"__doc__": text, "stores": frozenset(), "service": service})
 
 
 def _built_in(kind: Kind) -> list[str]:
@@ -140,7 +154,7 @@ def _unknown(name: str, kind: Kind) -> str:
         return f"strategy {name!r} is for {other}, and this scenario is about {kind}: see `oversold list`"
     if kind == "payouts" and "+" in name:
         composed.load(name)  # says which half is unknown
-    return f"unknown strategy {name!r}{near(name, names(kind))}: see `oversold list`, or give path.py:Class"
+    return f"unknown strategy {name!r}{near(name, names(kind))}: see `oversold list`, or give path.py:Class or service.toml"
 
 
 def card(name: str, kind: Kind = "bids") -> StrategyCard:

@@ -54,6 +54,7 @@ class HttpChannel(_Cuttable):
     def __init__(self, name: str, url: str, terms: Terms, caller: str) -> None:
         super().__init__()
         self.name = name
+        self.url = url
         self.terms = terms
         self._caller = quote(caller)
         self._pool = _pool(url, terms.timeout_s)

@@ -1,0 +1,1 @@
+"""What a pipeline gets of a run: thresholds, what got worse, JUnit, Markdown, annotations, an exit code."""

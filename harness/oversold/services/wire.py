@@ -1,0 +1,232 @@
+"""One HTTP/1.1 connection, kept open between requests: the only way by which a service is asked anything.
+
+What must never be mixed up is whether a request can have reached the service. `NotSentError`: not one byte of it
+did. `NoAnswerError`: some did, and no whole answer came back, so nobody knows. Nothing is ever sent twice.
+
+Plain sockets and httptools: gevent's patching makes them yield in load processes, and they work without it.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import time
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import urlsplit
+
+from oversold.errors import UsageError
+from oversold.services.mapping import Service
+from oversold.services.reader import NoAnswerError, NotHttpError, Reader, Reply
+
+__all__ = [
+    "Address",
+    "Connection",
+    "NoAnswerError",
+    "NotHttpError",
+    "NotSentError",
+    "Reply",
+    "address_of",
+    "ask_once",
+]
+CHUNK_BYTES = 16_384
+PORTS = {"http": 80, "https": 443}
+# The same cause has always the same text, so that faults can be counted by it.
+LATE = "the service did not answer in time"
+LOST = "the connection was lost after the request was sent"
+
+
+class NotSentError(Exception):
+    """No byte of the request reached the service; the text says why, and is the same for the same cause."""
+
+
+class Address(NamedTuple):
+    """Where a service listens. `tls` is None for plain http; times in seconds.
+
+    `timeout_s` is for a whole answer, from the first byte sent to the last byte received.
+    """
+
+    host: str
+    port: int
+    tls: ssl.SSLContext | None
+    timeout_s: float
+    connect_timeout_s: float
+
+
+def address_of(service: Service) -> Address:
+    """Return where a service listens; with https this loads the certificates, so ask once a process.
+
+    Raises:
+        UsageError: `ca_file` cannot be read or holds no certificate.
+    """
+    parts = urlsplit(service.url)
+    tls = _tls(service.ca_file) if parts.scheme == "https" else None
+    return Address(
+        parts.hostname or "127.0.0.1",
+        parts.port or PORTS[parts.scheme],
+        tls,
+        service.timeout_s,
+        service.connect_timeout_s,
+    )
+
+
+def _tls(ca_file: str | None) -> ssl.SSLContext:
+    if ca_file is not None and not Path(ca_file).is_file():
+        raise UsageError(f"ca_file {ca_file}: no such file; give a file of PEM certificates")
+    try:
+        return ssl.create_default_context(cafile=ca_file)
+    except OSError as error:  # an SSLError is one too
+        raise UsageError(f"ca_file {ca_file} cannot be used ({error}): give PEM certificates") from error
+
+
+def ask_once(service: Service, request: bytes) -> Reply:
+    """Ask one thing over a connection of its own: for the coordinator, which opens, looks and audits.
+
+    Raises:
+        UsageError, NotSentError, NoAnswerError: see `address_of` and `Connection.ask`.
+    """
+    connection = Connection(address_of(service))
+    try:
+        return connection.ask(request)
+    finally:
+        connection.close()
+
+
+class Connection:
+    """A connection to a service, opened by the first request and opened again when the service has closed it.
+
+    Not for several callers at once. Redirects are answers like others, and nobody follows them.
+    """
+
+    def __init__(self, address: Address) -> None:
+        self._address = address
+        self._socket: socket.socket | None = None
+        self._reader = Reader()
+
+    def ask(self, request: bytes) -> Reply:
+        """Send a whole request and return the answer to it.
+
+        Raises:
+            NotSentError: no connection could be had, or it was lost before the first byte.
+            NoAnswerError: it was lost later, or the answer took too long.
+            NotHttpError: the answer is larger than 1 MiB or is not HTTP/1.1.
+        """
+        ready = self._socket
+        if ready is None or _spent(ready, self._address.timeout_s):
+            ready = self.open()
+        deadline_s = time.monotonic() + self._address.timeout_s
+        keeps_open = False
+        try:
+            ready, sent = self._begin(ready, request)
+            if sent < len(request):
+                _send(ready, request[sent:], deadline_s)
+            reply = self._receive(ready, deadline_s)
+            keeps_open = self._reader.keeps_open
+            return reply
+        except TimeoutError as error:
+            raise NoAnswerError(LATE) from error
+        except OSError as error:
+            raise NoAnswerError(LOST) from error
+        finally:
+            # Whatever ends the wait, a late answer must not be taken for that to the next request.
+            if not keeps_open:
+                self.close()
+
+    def open(self) -> socket.socket:
+        """Connect, so that the first request need not; return the socket.
+
+        Raises:
+            NotSentError: no connection could be had.
+        """
+        self.close()
+        self._reader = Reader()
+        self._socket = _connected(self._address)
+        return self._socket
+
+    def close(self) -> None:
+        """Close it; the next request opens it again."""
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+    def _begin(self, ready: socket.socket, request: bytes) -> tuple[socket.socket, int]:
+        """Send the first bytes, over a new connection if the old one turns out to be gone; return how many."""
+        try:
+            return ready, ready.send(request)
+        except OSError as error:
+            if self._address.tls is not None:  # it may have sent a part of a record
+                raise NoAnswerError(LOST) from error
+        ready = self.open()
+        try:
+            return ready, ready.send(request)
+        except OSError as error:
+            raise NotSentError("the service closed the connection before the request was sent") from error
+
+    def _receive(self, ready: socket.socket, deadline_s: float) -> Reply:
+        reader = self._reader
+        reader.begin()
+        data = ready.recv(CHUNK_BYTES)
+        reply = reader.feed(data) if data else reader.at_end()
+        if reply is not None:
+            return reply
+        while reply is None:
+            _limit(ready, deadline_s)
+            data = ready.recv(CHUNK_BYTES)
+            reply = reader.feed(data) if data else reader.at_end()
+        ready.settimeout(self._address.timeout_s)
+        return reply
+
+
+def _connected(address: Address) -> socket.socket:
+    plain: socket.socket | None = None
+    try:
+        plain = socket.create_connection((address.host, address.port), address.connect_timeout_s)
+        plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        ready = plain if address.tls is None else address.tls.wrap_socket(plain, server_hostname=address.host)
+        ready.settimeout(address.timeout_s)
+        return ready
+    except (OSError, UnicodeError) as error:
+        if plain is not None:
+            plain.close()
+        raise NotSentError(_why_not(error)) from error
+
+
+def _why_not(error: OSError | UnicodeError) -> str:
+    if isinstance(error, UnicodeError | socket.gaierror):
+        return "its host name is not known"
+    if isinstance(error, TimeoutError):
+        return "it did not take the connection in time"
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return f"its certificate is not trusted ({error.verify_message}): name its issuer's ca_file"
+    if isinstance(error, ssl.SSLError):
+        return f"it does not speak TLS as we do ({error.reason})"
+    if isinstance(error, ConnectionRefusedError):
+        return "nothing listens there"
+    return f"the connection failed ({error.strerror or error})"
+
+
+def _spent(ready: socket.socket, timeout_s: float) -> bool:
+    """Tell whether the service has closed an idle connection, or sent what nobody asked for."""
+    ready.settimeout(0.0)
+    try:
+        ready.recv(1)
+    except (BlockingIOError, ssl.SSLWantReadError):
+        ready.settimeout(timeout_s)
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _send(ready: socket.socket, rest: bytes, deadline_s: float) -> None:
+    while rest:
+        _limit(ready, deadline_s)
+        rest = rest[ready.send(rest) :]
+
+
+def _limit(ready: socket.socket, deadline_s: float) -> None:
+    """Let the next wait end when the whole answer must be there."""
+    left_s = deadline_s - time.monotonic()
+    if left_s <= 0:
+        raise TimeoutError
+    ready.settimeout(left_s)
