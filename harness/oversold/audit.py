@@ -199,25 +199,27 @@ def _complete(seen: Circumstances) -> Finding:
 
 def _behaved(seen: Circumstances) -> Finding:
     own = [fault for fault in seen.faults if fault["kind"] in {"raised", "nonsense", "hung"}]
+    who = "service" if seen.plan.is_service else "strategy"
     count = sum(fault["count"] for fault in own)
     if seen.lost_stores:
         # Without its store even a sound strategy raises, or waits for ever.
-        detail = f"Without {', '.join(seen.lost_stores)} nothing can be said of the strategy."
+        detail = f"Without {', '.join(seen.lost_stores)} nothing can be said of the {who}."
         return Finding("strategy", "inconclusive", detail, {"faults": count})
     if seen.hung and not count:
-        return Finding("strategy", "fail", f"The strategy hangs: {seen.ended}.")
+        return Finding("strategy", "fail", f"The {who} hangs: {seen.ended}.")
     if own:
         first = own[0]
         what = {"raised": "raised", "nonsense": "gave nonsense", "hung": "hung"}[first["kind"]]
         others = f" ({count} faults in all)" if count > 1 else ""
-        detail = f"The strategy {what} in {first['phase']}: {first['text']}{others}."
+        detail = f"The {who} {what} in {first['phase']}: {first['text']}{others}."
         return Finding("strategy", "fail", detail, {"faults": count})
     lost = sum(fault["count"] for fault in seen.faults if fault["kind"] == "store")
     if lost:
         first = next(fault for fault in seen.faults if fault["kind"] == "store")
-        detail = f"A store did not answer {lost} times, first in {first['phase']}: {first['text']}."
+        silent = "The service" if seen.plan.is_service else "A store"
+        detail = f"{silent} did not answer {lost} times, first in {first['phase']}: {first['text']}."
         return Finding("strategy", "inconclusive", detail, {"faults": lost})
-    return Finding("strategy", "pass", "The strategy answered every call.")
+    return Finding("strategy", "pass", f"The {who} answered every call.")
 
 
 def _canary(seen: Circumstances) -> Finding:

@@ -233,9 +233,11 @@ def audited(
     own = summarise(evidence, findings, plan)
     full = false_full(evidence).values
     own["rates"] |= {"false_full_s": float(full["seconds"]), "false_full_lost_s": float(full["lost_s"])}
-    own["http"] = {
-        **(service or mapping.served("http://127.0.0.1", plan.strategy)).public(),
-        "served_by": "its own" if service else "oversold serve",
+    if service:
+        own["http"] = {**service.public(), "served_by": "itself"}
+    else:
+        own["http"] = {"name": plan.strategy, "ledger": "sql", "served_by": "oversold serve"}
+    own["http"] |= {
         "tranche_id": burst.fixed.get("tranche_id"),
         **orders.resolved(raw.taps, truth.ledger),
     }

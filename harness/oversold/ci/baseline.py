@@ -122,6 +122,7 @@ def _identity(run: Run) -> dict[str, Any]:
     return {
         "strategy": run["strategy"],
         "kind": kind_of(run),
+        "path": "HTTP" if run.get("http") else "in-process",
         **{name: run[name] for name in ("scenario", "sql", "profile") if name in run},
         **{name: loaded[name] for name in ("users", "processes", "lanes", "rtt_ms") if name in loaded},
         **{name: tranche[name] for name in ("capacity_fen",) if name in tranche},

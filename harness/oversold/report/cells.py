@@ -269,6 +269,7 @@ def _differing(runs: Sequence[Mapping[str, Any]]) -> dict[str, Callable[[Mapping
     conditions: dict[str, Callable[[Mapping[str, Any]], str]] = {
         "capacity": lambda run: yuan(int(run["tranche"]["capacity_fen"])),
         **{name: _reader("load", name) for name in ("processes", "lanes")},
+        "path": lambda run: "HTTP" if run.get("http") else "in-process",
         "rtt": lambda run: f"{_reader('load', 'rtt_ms')(run)} ms",
         **{name: _reader("settings", name) for name in settings},
     }

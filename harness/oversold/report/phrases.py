@@ -26,6 +26,7 @@ def made_under(runs: Sequence[Mapping[str, Any]], *matter: str) -> str:
     seeds = [run["seed"] for run in runs if run.get("seed") is not None]
     parts = [
         *matter,
+        "over HTTP" if any(run.get("http") for run in runs) else "",
         span(recorded(runs, "load", "lanes"), "{} lanes", "{:,}".format),
         span(recorded(runs, "load", "processes"), "{} processes", str),
         span(recorded(runs, "load", "rtt_ms"), "rtt {} ms", "{:g}".format),

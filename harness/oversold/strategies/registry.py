@@ -96,7 +96,7 @@ def load_payouts(name: str) -> type[PayoutStrategy]:
 
 
 def load(name: str, kind: Kind = "bids") -> type[Any]:
-    """Return a strategy class by its name, by `path/to/file.py:Class`, or what stands for a service by its TOML file.
+    """Return a strategy class by its name or by `path/to/file.py:Class`; what stands for a service by its file.
 
     Raises:
         UsageError: unknown name, unreadable file, or a class that is no strategy of this kind.
@@ -154,7 +154,8 @@ def _unknown(name: str, kind: Kind) -> str:
         return f"strategy {name!r} is for {other}, and this scenario is about {kind}: see `oversold list`"
     if kind == "payouts" and "+" in name:
         composed.load(name)  # says which half is unknown
-    return f"unknown strategy {name!r}{near(name, names(kind))}: see `oversold list`, or give path.py:Class or service.toml"
+    known = near(name, names(kind))
+    return f"unknown strategy {name!r}{known}: see `oversold list`, or give path.py:Class or service.toml"
 
 
 def card(name: str, kind: Kind = "bids") -> StrategyCard:

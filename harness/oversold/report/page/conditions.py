@@ -79,6 +79,8 @@ def _facts(run: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         yield "Load", "users", f"{users:,.0f}"
     if "tranche" in run:
         yield "Load", "capacity", yuan(int(run["tranche"]["capacity_fen"]))
+    if http := run.get("http"):
+        yield "Load", "path", f"over HTTP; the truth: {http.get('ledger') or 'claims only'}"
     if "processes" in load and "lanes" in load:
         yield "Load", "processes × lanes", f"{load['processes']} × {load['lanes']}"
     if (rtt_ms := number(load.get("rtt_ms"))) is not None:
