@@ -97,10 +97,12 @@ def plan_of(typed: Typed, strategy: str) -> Plan:
 
 def _check_service(plan: Plan) -> None:
     """Refuse, before anything is started, a service that may not be driven, or not so hard."""
-    from oversold.services import hosts, mapping
+    from oversold.services import hosts, mapping, payout_mapping
 
     service = mapping.load(Path(plan.strategy))
     hosts.check(service, plan.allow_hosts)
+    if isinstance(plan, PayoutPlan) and service.payout:
+        payout_mapping.check_jobs(plan.strategy, service.payout, plan.payouts.jobs)
     if plan.users > service.bounds.users:
         raise UsageError(
             f"--users {plan.users}: {plan.strategy} allows {service.bounds.users} at most: raise users in [bounds]"

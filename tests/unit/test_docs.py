@@ -62,7 +62,7 @@ DOCUMENTS = sorted(
 )
 EACH = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 # Words with two hyphens that belong to other programs.
-FOREIGN = {"--rm", "--headless", "--csv", "--html", "--require-hashes", "--no-deps", "--no-build-isolation"}
+FOREIGN = {"--rm", "--mended", "--headless", "--csv", "--html", "--require-hashes", "--no-deps", "--no-build-isolation"}
 CHANNEL_CALLS = ("pay", "query", "void", "statement", "terms")
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")

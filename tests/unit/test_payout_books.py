@@ -501,3 +501,44 @@ def test_a_job_that_was_killed_for_good_proves_nothing():
     finding = met("killed", worked("interest#1", 0, 10, killed=True))
     assert finding.verdict == "inconclusive"
     assert "lower again_min" in finding.detail
+
+
+NAMELESS = [
+    # job starts as (run, start, end, killed), what is paid (0: interest, 2: principal), when -> whose call it is
+    ([("interest#1", 0, 30)], 0, 5, "interest#1"),
+    ([("interest#1", 0, 30)], 0, 31, "interest#1"),  # the only start there was: it works on after its end
+    ([("interest#1", 2, 30)], 0, 1, None),  # nobody had begun
+    ([("interest#1", 0, 30), ("maturity#1", 5, 40)], 2, 6, "maturity#1"),
+    ([("interest#1", 0, 30), ("maturity#1", 5, 40)], 0, 6, "interest#1"),
+    ([("interest#1", 0, 30), ("maturity#1", 5, 40)], 2, 4, None),
+    ([("interest#1", 0, 10), ("interest#2", 20, 40)], 0, 15, "interest#1"),
+    ([("interest#1", 0, 10), ("interest#2", 20, 40)], 0, 25, "interest#2"),
+    ([("interest#1", 0, 30), ("interest#2", 20, 40)], 0, 25, None),  # both were at it
+    ([("interest#1", 0, 10), ("interest#2", 20, None)], 0, 50, "interest#2"),
+    ([("interest#1", 0, 10), ("interest#2", 20, 40)], 0, 50, None),  # both are over
+]
+
+
+@pytest.mark.parametrize(("starts", "index", "t", "run"), NAMELESS)
+def test_a_call_without_a_caller_belongs_to_the_one_start_that_can_have_made_it(
+    bookkeeping, starts, index, t, run
+):
+    """Somebody's own service need not say who calls: what it paid and when tell, or it is nobody's."""
+    books = {"A": bookkeeping("A", call(index, t=t, caller=""))}
+    left = raw([worked(name, start, end) for name, start, end in starts])
+    evidence = gather(books, left, of=plan("twice"))
+    found = evidence.payments["run"][0]
+    assert (evidence.runs[found].run if found >= 0 else None) == run
+
+
+def test_a_caller_who_is_named_is_believed(bookkeeping):
+    """A name that is no job's is nobody's, whoever else could have called."""
+    books = {"A": bookkeeping("A", call(caller="reconcile/0"), call(1, caller="interest%231/3"))}
+    evidence = gather(books, raw([worked("interest#1"), worked("interest#2")]), of=plan("twice"))
+    assert evidence.payments["run"].tolist() == [-1, 0]
+
+
+def test_a_payment_to_a_stranger_is_nobodys(bookkeeping):
+    """What nobody owes was not a job's."""
+    books = {"A": bookkeeping("A", call(caller="", ref="x"))}
+    assert gather(books, raw([worked("interest#1")])).payments["run"].tolist() == [-1]

@@ -11,8 +11,9 @@ from __future__ import annotations
 import socket
 import ssl
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from oversold.errors import UsageError
@@ -38,6 +39,26 @@ LOST = "the connection was lost after the request was sent"
 
 class NotSentError(Exception):
     """No byte of the request reached the service; the text says why, and is the same for the same cause."""
+
+
+class Line(Protocol):
+    """What is needed of a connected socket. Errors are those of Python's own sockets."""
+
+    def send(self, data: bytes, /) -> int:
+        """Send what fits; return how many bytes did."""
+
+    def recv(self, size: int, /) -> bytes:
+        """Wait for something and return it; nothing at the end."""
+
+    def settimeout(self, seconds: float, /) -> None:
+        """Bound each of these waits; 0: do not wait."""
+
+    def close(self) -> None:
+        """Close it."""
+
+
+# Lets something of one's own take over a connected plain socket; see `load.sockets`.
+Adopt = Callable[[socket.socket], Line]
 
 
 class Address(NamedTuple):
@@ -95,12 +116,14 @@ def ask_once(service: Service, request: bytes) -> Reply:
 class Connection:
     """A connection to a service, opened by the first request and opened again when the service has closed it.
 
-    Not for several callers at once. Redirects are answers like others, and nobody follows them.
+    Not for several callers at once. Redirects are answers like others, and nobody follows them. `adopt` is for
+    plain http only: TLS has buffers of its own.
     """
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, adopt: Adopt | None = None) -> None:
         self._address = address
-        self._socket: socket.socket | None = None
+        self._adopt = None if address.tls else adopt
+        self._line: Line | None = None
         self._reader = Reader()
 
     def ask(self, request: bytes) -> Reply:
@@ -111,16 +134,16 @@ class Connection:
             NoAnswerError: it was lost later, or the answer took too long.
             NotHttpError: the answer is larger than 1 MiB or is not HTTP/1.1.
         """
-        ready = self._socket
-        if ready is None or _spent(ready, self._address.timeout_s):
-            ready = self.open()
+        line = self._line
+        if line is None or _spent(line, self._address.timeout_s):
+            line = self.open()
         deadline_s = time.monotonic() + self._address.timeout_s
         keeps_open = False
         try:
-            ready, sent = self._begin(ready, request)
+            line, sent = self._begin(line, request)
             if sent < len(request):
-                _send(ready, request[sent:], deadline_s)
-            reply = self._receive(ready, deadline_s)
+                _send(line, request[sent:], deadline_s)
+            reply = self._receive(line, deadline_s)
             keeps_open = self._reader.keeps_open
             return reply
         except TimeoutError as error:
@@ -132,48 +155,49 @@ class Connection:
             if not keeps_open:
                 self.close()
 
-    def open(self) -> socket.socket:
-        """Connect, so that the first request need not; return the socket.
+    def open(self) -> Line:
+        """Connect, so that the first request need not.
 
         Raises:
             NotSentError: no connection could be had.
         """
         self.close()
         self._reader = Reader()
-        self._socket = _connected(self._address)
-        return self._socket
+        connected = _connected(self._address)
+        self._line = connected if self._adopt is None else self._adopt(connected)
+        return self._line
 
     def close(self) -> None:
         """Close it; the next request opens it again."""
-        if self._socket is not None:
-            self._socket.close()
-            self._socket = None
+        if self._line is not None:
+            self._line.close()
+            self._line = None
 
-    def _begin(self, ready: socket.socket, request: bytes) -> tuple[socket.socket, int]:
+    def _begin(self, line: Line, request: bytes) -> tuple[Line, int]:
         """Send the first bytes, over a new connection if the old one turns out to be gone; return how many."""
         try:
-            return ready, ready.send(request)
+            return line, line.send(request)
         except OSError as error:
             if self._address.tls is not None:  # it may have sent a part of a record
                 raise NoAnswerError(LOST) from error
-        ready = self.open()
+        line = self.open()
         try:
-            return ready, ready.send(request)
+            return line, line.send(request)
         except OSError as error:
             raise NotSentError("the service closed the connection before the request was sent") from error
 
-    def _receive(self, ready: socket.socket, deadline_s: float) -> Reply:
+    def _receive(self, line: Line, deadline_s: float) -> Reply:
         reader = self._reader
         reader.begin()
-        data = ready.recv(CHUNK_BYTES)
+        data = line.recv(CHUNK_BYTES)
         reply = reader.feed(data) if data else reader.at_end()
         if reply is not None:
             return reply
         while reply is None:
-            _limit(ready, deadline_s)
-            data = ready.recv(CHUNK_BYTES)
+            _limit(line, deadline_s)
+            data = line.recv(CHUNK_BYTES)
             reply = reader.feed(data) if data else reader.at_end()
-        ready.settimeout(self._address.timeout_s)
+        line.settimeout(self._address.timeout_s)
         return reply
 
 
@@ -205,28 +229,28 @@ def _why_not(error: OSError | UnicodeError) -> str:
     return f"the connection failed ({error.strerror or error})"
 
 
-def _spent(ready: socket.socket, timeout_s: float) -> bool:
+def _spent(line: Line, timeout_s: float) -> bool:
     """Tell whether the service has closed an idle connection, or sent what nobody asked for."""
-    ready.settimeout(0.0)
+    line.settimeout(0.0)
     try:
-        ready.recv(1)
+        line.recv(1)
     except (BlockingIOError, ssl.SSLWantReadError):
-        ready.settimeout(timeout_s)
+        line.settimeout(timeout_s)
         return False
     except OSError:
         return True
     return True
 
 
-def _send(ready: socket.socket, rest: bytes, deadline_s: float) -> None:
+def _send(line: Line, rest: bytes, deadline_s: float) -> None:
     while rest:
-        _limit(ready, deadline_s)
-        rest = rest[ready.send(rest) :]
+        _limit(line, deadline_s)
+        rest = rest[line.send(rest) :]
 
 
-def _limit(ready: socket.socket, deadline_s: float) -> None:
+def _limit(line: Line, deadline_s: float) -> None:
     """Let the next wait end when the whole answer must be there."""
     left_s = deadline_s - time.monotonic()
     if left_s <= 0:
         raise TimeoutError
-    ready.settimeout(left_s)
+    line.settimeout(left_s)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from oversold.checkers.payouts import CHECKERS, audit, measures
+from oversold.checkers.payouts import CHECKERS, audit, audit_books, measures
 from oversold.model import PAY_REPLIES, PayoutState
 from oversold.payout_evidence import PAYMENT, WITHDRAWAL, PayoutEvidence
 
@@ -49,6 +49,13 @@ def test_a_broken_payday_fails_every_check(story):
     """Each planted violation is found by the check it was planted for."""
     verdicts = {finding.check: finding.verdict for finding in audit(broken(story).evidence())}
     assert verdicts == dict.fromkeys(NAMES, "fail")
+
+
+def test_a_design_that_says_nothing_is_judged_by_the_books(story):
+    """What it believes is left out, and a finding says so; what the books show is found as ever."""
+    found = {finding.check: finding.verdict for finding in audit_books(broken(story).evidence())}
+    assert found == dict.fromkeys(NAMES[:4], "fail") | {"beliefs": "pass"}
+    assert {finding.verdict for finding in audit_books(honest(story).evidence())} == {"pass"}
 
 
 def test_an_incomplete_payday_is_blamed_only_for_effects(story):
