@@ -70,7 +70,7 @@ PURE = {"checkers": {"numpy"}, "report": {"numpy", "matplotlib", "rich", "duckdb
 PURE_MAY_USE = {"__init__", "model", "errors", "evidence", "payout_evidence"}
 PURE_USED_FROM = {"checkers": 5, "report": 6}
 # What runs in a process that gevent has not patched, and `attendant`, which keeps the audit out of one that is.
-UNPATCHED = ("load.launch", "load.attendant", "platform.consumer", "cli", "pytest_plugin")
+UNPATCHED = ("load.launch", "load.attendant", "platform.consumer", "cli", "pytest_plugin", "serving.worker")
 GREEN = {"locust", "gevent"}
 FORBIDDEN_TO_STRATEGIES = {"time", "random", "threading"}
 INTERFACE = "strategies.payouts.interface"  # names the type of the generator that a context hands out

@@ -58,12 +58,15 @@ BID_RULES = _rules(
     (409, {}, "sold_out"),
     ((429, 503), {}, "busy"),
     ((402, 422), {}, "declined"),
+    (504, {}, "unknown"),
 )
 POLL_RULES = _rules(
     (200, {"status": "confirmed"}, "ok"),
     (200, {"status": "pending"}, "pending"),
     (200, {"status": "sold_out"}, "sold_out"),
     (200, {"status": "declined"}, "declined"),
+    (200, {"status": "busy"}, "busy"),
+    (200, {"status": "unknown"}, "unknown"),
     ((202, 404), {}, "pending"),
 )
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, Any, TypeVar
 
+import psycopg
 from fastapi import FastAPI, Header, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
+from oversold.clock import now_ns
 from oversold.model import Bid, Tranche
 from oversold.serving.books import TakenError, Word
+from oversold.serving.lanes import NoLaneError
 from oversold.serving.messages import (
     BID_ANSWERS,
     CODES,
@@ -40,44 +42,53 @@ Result = TypeVar("Result")
 
 
 class Threads:
-    """Where requests wait for the platform: bids in one thread a lane, all else in a few others."""
+    """Where requests wait for the platform: so many threads, and calls that may take `hang_s` in them."""
 
-    def __init__(self, lanes: int, hang_s: float) -> None:
-        self._bidding = ThreadPoolExecutor(lanes, "lane")
-        self._asking = ThreadPoolExecutor(ASKING_THREADS, "asking")
-        self._hang_s = hang_s
-        self._under_way: set[asyncio.Future[object]] = set()
+    def __init__(self, count: int, hang_s: float) -> None:
+        self._pool = ThreadPoolExecutor(count)
+        self._count, self._hang_s = count, hang_s
+        self._hung = 0
+        self._under_way: set[asyncio.Future[Any]] = set()
 
-    async def bid(self, call: Callable[[Bid], Result], bid: Bid) -> Result:
-        """Call from a lane's thread when one is free; TimeoutError when the call then hangs."""
-        return await self._within(self._bidding, call, bid)
+    async def call(self, work: Callable[..., Result], *arguments: Any) -> Result:
+        """Call when a thread is free. To wait for that is not to hang, unless all threads do.
 
-    async def ask(self, call: Callable[..., Result], *arguments: Any) -> Result:
-        """Call from another thread; TimeoutError when it hangs."""
-        return await self._within(self._asking, call, *arguments)
+        Raises:
+            TimeoutError: it hangs; it may come to an end later.
+        """
+        began_ns = 0
 
-    async def _within(self, pool: ThreadPoolExecutor, call: Callable[..., Result], *arguments: Any) -> Result:
-        began = 0.0
+        def timed() -> Result:
+            nonlocal began_ns
+            began_ns = now_ns()
+            return work(*arguments)
 
-        def work() -> Result:
-            nonlocal began
-            began = time.monotonic()  # to wait for a free thread is not to hang
-            return call(*arguments)
-
-        future = asyncio.get_running_loop().run_in_executor(pool, work)
+        future = self._start(timed)
         left_s = self._hang_s
         while left_s > 0:
             done, _ = await asyncio.wait({future}, timeout=left_s)
             if done:
                 return future.result()
-            left_s = began + self._hang_s - time.monotonic() if began else self._hang_s
+            if not began_ns and self._hung >= self._count:
+                future.cancel()
+                raise TimeoutError
+            left_s = self._hang_s - ((now_ns() - began_ns) / 1e9 if began_ns else 0)
+        self._hung += 1
+        future.add_done_callback(self._recovered)
         raise TimeoutError
 
-    def later(self, call: Callable[[Bid], object], bid: Bid) -> None:
-        """Call from a lane's thread when one is free; nobody waits for it."""
-        work = asyncio.get_running_loop().run_in_executor(self._bidding, call, bid)
-        self._under_way.add(work)  # the event loop itself would forget it
-        work.add_done_callback(self._under_way.discard)
+    def later(self, work: Callable[..., object], *arguments: Any) -> None:
+        """Call when a thread is free; nobody waits for it."""
+        self._start(lambda: work(*arguments))
+
+    def _start(self, work: Callable[[], Result]) -> asyncio.Future[Result]:
+        future = asyncio.get_running_loop().run_in_executor(self._pool, work)
+        self._under_way.add(future)  # the event loop itself would forget it
+        future.add_done_callback(self._under_way.discard)
+        return future
+
+    def _recovered(self, _: asyncio.Future[Any]) -> None:
+        self._hung -= 1
 
 
 def create_app(shop: Shop, process: int = 0, *, later: bool = False) -> FastAPI:
@@ -91,9 +102,9 @@ def create_app(shop: Shop, process: int = 0, *, later: bool = False) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,
     )
-    threads = Threads(plan.lanes, plan.bids.hang_s)
-    _bids(app, shop, threads, later=later)
-    _tranches(app, shop, threads)
+    lanes, asking = Threads(plan.lanes, plan.bids.hang_s), Threads(ASKING_THREADS, plan.bids.hang_s)
+    _bids(app, shop, lanes, asking, later=later)
+    _tranches(app, shop, asking)
 
     @app.get("/health", response_model=Health, responses={400: COMMON[400]}, summary="Whether it is alive")
     async def health() -> Response:
@@ -114,7 +125,7 @@ def create_app(shop: Shop, process: int = 0, *, later: bool = False) -> FastAPI:
     return app
 
 
-def _bids(app: FastAPI, shop: Shop, threads: Threads, *, later: bool) -> None:
+def _bids(app: FastAPI, shop: Shop, lanes: Threads, asking: Threads, *, later: bool) -> None:
     @app.post(
         "/tranches/{tranche_id}/bids",
         response_model=BidAnswer,
@@ -136,12 +147,12 @@ def _bids(app: FastAPI, shop: Shop, threads: Threads, *, later: bool) -> None:
         wanted = Bid(wish.bid_id, tranche_id, wish.user_id, wish.amount_fen)
         word: Word
         if not later and ask_later is None:
-            word = await threads.bid(shop.bid, wanted)
-        elif known := await threads.ask(shop.take, wanted):
+            word = await lanes.call(shop.bid, wanted)
+        elif known := await asking.call(shop.take, wanted):
             word = known
         else:
             word = "pending"
-            threads.later(shop.decide, wanted)
+            lanes.later(shop.decide, wanted)
         place = {"Location": f"/tranches/{tranche_id}/bids/{wish.bid_id}"} if word == "pending" else None
         return _answer(word, place)
 
@@ -155,11 +166,11 @@ def _bids(app: FastAPI, shop: Shop, threads: Threads, *, later: bool) -> None:
         summary="Ask what became of a bid",
     )
     async def ask(tranche_id: TrancheId, bid_id: BidId) -> Response:
-        word = await threads.ask(shop.word, tranche_id, bid_id)
+        word = await asking.call(shop.word, tranche_id, bid_id)
         return _problem(404, f"nothing is known of bid {bid_id}") if word is None else _answer(word, code=200)
 
 
-def _tranches(app: FastAPI, shop: Shop, threads: Threads) -> None:
+def _tranches(app: FastAPI, shop: Shop, asking: Threads) -> None:
     @app.post(
         "/tranches",
         response_model=TrancheAnswer,
@@ -169,8 +180,8 @@ def _tranches(app: FastAPI, shop: Shop, threads: Threads) -> None:
     )
     async def put(wish: TrancheRequest) -> Response:
         tranche = Tranche(wish.tranche_id, wish.capacity_fen, wish.unit_fen)
-        await threads.ask(shop.open, tranche)
-        return _json(await threads.ask(shop.state, wish.tranche_id), 201)
+        await asking.call(shop.open, tranche)
+        return _json(await asking.call(shop.state, wish.tranche_id), 201)
 
     @app.get(
         "/tranches/{tranche_id}",
@@ -179,7 +190,7 @@ def _tranches(app: FastAPI, shop: Shop, threads: Threads) -> None:
         summary="What the tranche's page says",
     )
     async def state(tranche_id: TrancheId) -> Response:
-        return _json(await threads.ask(shop.state, tranche_id))
+        return _json(await asking.call(shop.state, tranche_id))
 
     @app.get(
         "/tranches/{tranche_id}/orders",
@@ -188,7 +199,7 @@ def _tranches(app: FastAPI, shop: Shop, threads: Threads) -> None:
         summary="The ledger: all orders, oldest first",
     )
     async def orders(tranche_id: TrancheId) -> Response:
-        return _json(await threads.ask(shop.orders, tranche_id))
+        return _json(await asking.call(shop.orders, tranche_id))
 
 
 def _problems(app: FastAPI) -> None:
@@ -205,6 +216,9 @@ def _problems(app: FastAPI) -> None:
     on(NoTrancheError, 404, lambda _: "no such tranche: POST /tranches opens one")
     on(TakenError, 409, lambda _: "there is a tranche of this name: choose another")
     on(FailedError, 500, str)
+    on(NoLaneError, 500, lambda _: "the strategy's stores do not answer")
+    for kind in (psycopg.Error, OSError):
+        on(kind, 500, lambda _: "the ledger's server does not answer")
     on(TimeoutError, 504, lambda _: "no answer in time: nobody knows")
     on(Exception, 500, lambda error: f"{type(error).__name__}: {error}")
 

@@ -58,16 +58,26 @@ class Lane:
             close(self._endpoints[store].store, client)
 
 
+class NoLaneError(Exception):
+    """All lanes are being renewed, since their stores do not answer, or are in use for too long."""
+
+
 class LaneQueue:
     """The idle lanes of one process.
+
+    Args:
+        patience_s: how long to wait for a lane.
 
     Raises:
         Exception: a store does not answer; the driver's own error says which.
     """
 
-    def __init__(self, assignment: Assignment[BidPlan], process: int, numbers: range, clock: Clock) -> None:
+    def __init__(
+        self, assignment: Assignment[BidPlan], process: int, numbers: range, clock: Clock, patience_s: float
+    ) -> None:
         endpoints = {name: Endpoint(**fields) for name, fields in assignment.endpoints.items()}
         self._idle: queue.LifoQueue[Lane] = queue.LifoQueue()
+        self._patience_s = patience_s
         self._closing = threading.Event()
 
         def opened(number: int) -> Lane:
@@ -79,8 +89,15 @@ class LaneQueue:
 
     @contextmanager
     def lane(self) -> Iterator[Lane]:
-        """Borrow a lane, waiting until one is idle. A broken one is renewed before others get it."""
-        lane = self._idle.get()
+        """Borrow a lane. A broken one is renewed before others get it.
+
+        Raises:
+            NoLaneError.
+        """
+        try:
+            lane = self._idle.get(timeout=self._patience_s)
+        except queue.Empty:
+            raise NoLaneError from None
         try:
             yield lane
         finally:

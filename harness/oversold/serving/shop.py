@@ -19,10 +19,12 @@ from oversold.platform.faults import Faults, connection_lost, told
 from oversold.platform.ledger import LedgerPool
 from oversold.platform.pipeline import BidPipeline, StrategyError, Tap
 from oversold.serving.books import AnotherBidError, Books, Word
-from oversold.serving.lanes import Lane, LaneQueue
+from oversold.serving.lanes import Lane, LaneQueue, NoLaneError
 from oversold.serving.offers import BadWishError, Offer, Offers, plan_of
 from oversold.stores.endpoint import Endpoint
 
+LANE_S = 1.0  # there is a lane for each thread, so who waits for one waits for a store to come back
+DESK_S = 5.0
 FOREIGN = 0  # the index of a bid that the plan does not know: nothing but the recorder reads it
 WORDS: dict[Outcome, Word] = {
     Outcome.OK: "confirmed",
@@ -55,9 +57,10 @@ class Shop:
         books_at = Endpoint(**assignment.endpoints["ledger"])
         self._pool = LedgerPool(books_at, self._clock, self._plan.rtt_s, LEDGER_CONNECTIONS)
         self._books = Books(self._pool)
-        self._lanes = LaneQueue(assignment, process, range(self._plan.lanes), self._clock)
+        count = self._plan.lanes
+        self._lanes = LaneQueue(assignment, process, range(count), self._clock, LANE_S)
         # Opening and status do not wait behind the bids.
-        self._desk = LaneQueue(assignment, process, range(self._plan.lanes, self._plan.lanes + 1), self._clock)
+        self._desk = LaneQueue(assignment, process, range(count, count + 1), self._clock, DESK_S)
         self._offers = Offers(self._plan, books_at, self._pool, self._books, self._clock)
 
     @property
@@ -168,6 +171,15 @@ class Shop:
     def _decide(self, offer: Offer, bid: Bid) -> Word:
         index, drawn = offer.draws.of(bid.bid_id)
         tap = Tap(max(index, FOREIGN), bid, 0, now_ns(), *drawn)
+        try:
+            self._run(offer, tap)
+        except NoLaneError:
+            return "busy"
+        if tap.outcome == Outcome.ERROR and tap.refused_by == RefusedBy.STEP:
+            return "declined"
+        return WORDS[tap.outcome]
+
+    def _run(self, offer: Offer, tap: Tap) -> None:
         with self._lanes.lane() as lane:
             pipeline = BidPipeline(
                 offer.plan, lane.strategy, self._pool, offer.status, offer.progress, self._clock, self.faults
@@ -181,9 +193,6 @@ class Shop:
             except Exception:  # noqa: BLE001 - a fault of the harness must not end the server
                 traceback.print_exc(file=sys.stderr)
                 self.faults.add("raised", "harness", traceback.format_exc(limit=-1).replace("\n", " | "))
-        if tap.outcome == Outcome.ERROR and tap.refused_by == RefusedBy.STEP:
-            return "declined"
-        return WORDS[tap.outcome]
 
     def _asked(self, lane: Lane, phase: str, call: Callable[[], Any]) -> Any:
         """Call the strategy outside the pipeline; whatever it raises becomes a fault and a FailedError."""

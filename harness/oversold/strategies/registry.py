@@ -132,8 +132,8 @@ def _service(name: str, kind: Kind) -> type[Any]:
         return payout_service.bound(service)
     if service.payout:
         raise UsageError(
-            f"{name} describes a payout service, and this scenario is about bids: run payout-overlap, or give a file "
-            "with [bid]"
+            f"{name} describes a payout service, and this scenario is about bids: run payout-overlap, or give a "
+            "file with [bid]"
         )
     text = f"{service.name}, a service at {service.url} (described by {name})."
     return type("BidService", (), {"__doc__": text, "stores": frozenset(), "service": service})

@@ -75,6 +75,7 @@ def test_a_url_is_enough(file):
         ([409], "sold_out"),
         ([429, 503], "busy"),
         ([402, 422], "declined"),
+        ([504], "unknown"),
     ]
     assert (service.bounds.users, service.bounds.requests) == (20_000, 1_000_000)
 
