@@ -14,6 +14,7 @@ from oversold.errors import UsageError
 from oversold.evidence import NEVER
 from oversold.model import yuan
 from oversold.report import cell_tables, cells, parquet, payout_parquet, payout_tables, sources, tables
+from oversold.report.phrases import by_whom
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -141,7 +142,7 @@ def print_run(console: Console, summary: Mapping[str, Any], folder: Path, pictur
 
 def _sold(summary: Mapping[str, Any]) -> str:
     tranche = summary["tranche"]
-    return f"{yuan(tranche['confirmed_fen'])} of {yuan(tranche['capacity_fen'])} sold by the ledger"
+    return f"{yuan(tranche['confirmed_fen'])} of {yuan(tranche['capacity_fen'])} sold {by_whom(summary)}"
 
 
 def print_comparison(

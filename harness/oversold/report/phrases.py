@@ -26,13 +26,29 @@ def made_under(runs: Sequence[Mapping[str, Any]], *matter: str) -> str:
     seeds = [run["seed"] for run in runs if run.get("seed") is not None]
     parts = [
         *matter,
-        "over HTTP" if any(run.get("http") for run in runs) else "",
+        _path(runs),
         span(recorded(runs, "load", "lanes"), "{} lanes", "{:,}".format),
         span(recorded(runs, "load", "processes"), "{} processes", str),
         span(recorded(runs, "load", "rtt_ms"), "rtt {} ms", "{:g}".format),
         span(seeds, "seed {}", str),
     ]
     return "  ·  ".join(part for part in parts if part)
+
+
+def _path(runs: Sequence[Mapping[str, Any]]) -> str:
+    """Say that services were driven, and whether their own word is all that there is."""
+    told = "claims only" if any(only_claims(run) for run in runs) else ""
+    return ", ".join(["over HTTP", *filter(None, [told])]) if any(run.get("http") for run in runs) else ""
+
+
+def only_claims(run: Mapping[str, Any]) -> bool:
+    """Tell whether a run is of a service without a ledger: what it sold is what its bidders were told."""
+    return bool(run.get("http")) and not run["http"].get("ledger")
+
+
+def by_whom(run: Mapping[str, Any]) -> str:
+    """Say where the sum of what was sold is from."""
+    return "by its own claims" if only_claims(run) else "by the ledger"
 
 
 def recorded(runs: Sequence[Mapping[str, Any]], part: str, key: str) -> list[Any]:

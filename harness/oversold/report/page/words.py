@@ -9,7 +9,7 @@ from typing import Any
 from oversold.model import yuan
 from oversold.report.page.conditions import LIMITED_BY, Difference
 from oversold.report.page.entries import Table, number, pace_of
-from oversold.report.phrases import between
+from oversold.report.phrases import between, by_whom
 from oversold.report.tables import percent
 
 SYMBOLS = {"pass": "✓", "inconclusive": "?", "fail": "✗"}
@@ -225,7 +225,7 @@ def sold(run: Mapping[str, Any]) -> str:
         confirmed = tranche.get("confirmed_fen")
         of = yuan(int(tranche["capacity_fen"]))
         return (
-            f"{yuan(int(confirmed))} of {of} sold by the ledger" if confirmed is not None else f"of {of}: unknown"
+            f"{yuan(int(confirmed))} of {of} sold {by_whom(run)}" if confirmed is not None else f"of {of}: unknown"
         )
     told = run["obligations"]
     return f"{yuan(int(told.get('paid_fen') or 0))} of {yuan(int(told.get('due_fen') or 0))} paid by the books"
