@@ -23,7 +23,13 @@ from oversold.stores.providers import StoreChoice, lacking
 from oversold.strategies import registry
 from oversold.strategies.payouts import composed
 
-PROVIDERS = {"url": "URL given", "local": "program here", "wheel": "Python wheel", "emulated": "emulated"}
+PROVIDERS = {
+    "url": "URL given",
+    "local": "program here",
+    "wheel": "Python wheel",
+    "emulated": "emulated",
+    "docker": "Docker container",
+}
 
 
 def everything() -> dict[str, Any]:
@@ -188,7 +194,7 @@ def show_stores(console: Console, rows: Mapping[str, Mapping[str, Any]]) -> None
     table = Table("store", "would be", "version", "note", title="Stores", **_STYLE)
     for row in rows.values():
         name = f"{row['label']} (emulated)" if row["provider"] == "emulated" else row["label"]
-        note = row.get("problem", "")
+        note = row.get("problem") or row.get("note", "")
         if row["provider"] in {"emulated", "wheel"}:
             note = f"for a server of your own: {row['hint']}"
         table.add_row(name, PROVIDERS.get(row["provider"], "missing"), row.get("version", ""), note)

@@ -27,7 +27,12 @@ PLAN_OPTIONS: Mapping[Kind, tuple[str, ...]] = {
 SETTINGS: Mapping[Kind, type[BaseModel]] = {"bids": BidSettings, "payouts": PayoutSettings}
 PLANS: Mapping[Kind, type[Plan]] = {"bids": BidPlan, "payouts": PayoutPlan}
 DEFAULTS: dict[str, Any] = {"rtt": "0.5ms"}
-TABLES = {"set": "settings", "max": "maximum", "min": "minimum"}  # of config files; each becomes repeated flags
+TABLES = {
+    "set": "settings",
+    "max": "maximum",
+    "min": "minimum",
+    "images": "images",
+}  # of config files; each becomes repeated flags
 NAMES = {"capacity": "capacity_fen", "rtt": "rtt_s"}
 
 
@@ -51,6 +56,7 @@ class Typed:
     stores: str = "auto"
     urls: Mapping[str, str | None] = field(default_factory=dict)
     allow_remote: bool = False
+    images: list[str] = field(default_factory=list)
 
 
 def plan_of(typed: Typed, strategy: str) -> Plan:
@@ -186,7 +192,19 @@ def _preset(typed: Typed, kind: Kind) -> dict[str, Any]:
 
 def choice_of(typed: Typed) -> StoreChoice:
     """Build the choice of stores."""
-    return StoreChoice(typed.stores, {name: url for name, url in typed.urls.items() if url}, typed.allow_remote)
+    given = {name: url for name, url in typed.urls.items() if url}
+    return StoreChoice(typed.stores, given, typed.allow_remote, paired("--image", typed.images))
+
+
+def paired(option: str, pairs: Sequence[str] | None) -> dict[str, str]:
+    """Split `key=value` words; UsageError for one that is none."""
+    found = {}
+    for pair in pairs or ():
+        name, equals, value = pair.partition("=")
+        if not equals:
+            raise UsageError(f"{option} {pair}: write STORE=NAME")
+        found[name] = value
+    return found
 
 
 def strategies_of(text: str, kind: Kind) -> list[str]:
@@ -210,7 +228,7 @@ def defaults_from_config(commands: Mapping[str, set[str]]) -> dict[str, dict[str
     """Return click's default map: the config files' keys as defaults of every command that has them.
 
     `commands` maps each command to its parameter names. A table `[set]` becomes `--set` pairs, `[max]` and
-    `[min]` thresholds, `[stores]` URLs.
+    `[min]` thresholds, `[images]` `--image` pairs, `[stores]` URLs.
 
     Raises:
         UsageError: a key that no command knows.

@@ -104,7 +104,7 @@ class Session:
             self.guard = stack.enter_context(Guard())
             self.private = self.guard.folder("oversold-run-")
             self.endpoints: Mapping[str, Endpoint] = stack.enter_context(
-                stores(self._names, self._choice, self.guard, self._connections, self._word)
+                stores(self._names, self._choice, self.guard, self._connections, self._word, self.telling.phase)
             )
             self._stack = stack.pop_all()
 

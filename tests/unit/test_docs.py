@@ -19,12 +19,12 @@ from pydantic import BaseModel
 from tests.unit.report.comparisons import comparison
 
 from oversold import errors, options, places
-from oversold.commands.arguments import STORE_OPTIONS
 from oversold.bid_plan import BidSettings
 from oversold.catalogue import SECTIONS
 from oversold.checkers import CHECKERS
 from oversold.checkers import payouts as payout_checkers
 from oversold.cli import app
+from oversold.commands.arguments import STORE_OPTIONS
 from oversold.errors import UsageError
 from oversold.evidence import HISTORY, NEVER, Claims, HoldEnd, Ledger, Outcome, RefusedBy, StatusLog
 from oversold.model import PAY_REPLIES, PAYOUT_STATUSES, PayoutState, QueryReply, Terms, VoidReply
@@ -62,7 +62,11 @@ DOCUMENTS = sorted(
 )
 EACH = pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 # Words with two hyphens that belong to other programs.
-FOREIGN = {"--rm", "--mended", "--headless", "--csv", "--html", "--require-hashes", "--no-deps", "--no-build-isolation"}
+FOREIGN = {
+    *("--rm", "--worker", "--wait", "--network", "--volumes", "--build-arg", "--exit-code-from", "--filter"),
+    *("--expect-workers", "--master", "--mended"),
+    *("--headless", "--csv", "--html", "--require-hashes", "--no-deps", "--no-build-isolation"),
+}
 CHANNEL_CALLS = ("pay", "query", "void", "statement", "terms")
 FENCE = re.compile(r"^ *```(\w*)\n(.*?)^ *```$", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")

@@ -5,9 +5,12 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar, get_type_hints
 
 import typer
+
+if TYPE_CHECKING:
+    from oversold.stores.providers import StoreChoice
 
 LOAD, STORES, OUTPUT, PIPELINE = "Load", "Stores", "Output", "Pipelines"
 
@@ -110,8 +113,8 @@ AllowHosts = Annotated[
 Stores = Annotated[
     str,
     option(
-        "--stores", panel=STORES, env="OVERSOLD_STORES", metavar="auto|local",
-        text="auto: a URL, a program on PATH, a wheel, in this order; local: never a URL.",
+        "--stores", panel=STORES, env="OVERSOLD_STORES", metavar="auto|local|docker",
+        text="auto: a URL, a program on PATH, a wheel, in this order. Never a URL: local, or docker (containers).",
     ),
 ]  # fmt: skip
 
@@ -128,6 +131,13 @@ SqlUrl = _url("sql", "Use this PostgreSQL.")
 MariadbUrl = _url("mariadb", "Use this MariaDB.")
 RabbitmqUrl = _url("rabbitmq", "Use this RabbitMQ.")
 RedlockUrl = _url("redlock", "Use these five Redis for redlock.", "URL,URL,...")
+Images = Annotated[
+    list[str] | None,
+    option(
+        "--image", panel=STORES, metavar="STORE=NAME",
+        text="Docker: take this image for a store, e.g. redis=registry.example/redis:7. Repeatable.",
+    ),
+]  # fmt: skip
 AllowRemote = Annotated[
     bool,
     option("--allow-remote", panel=STORES, text="Let the URLs point at other machines. They get real load."),
@@ -190,6 +200,7 @@ STORE_OPTIONS: Mapping[str, tuple[Any, Any]] = {
     "mariadb_url": (MariadbUrl, None),
     "rabbitmq_url": (RabbitmqUrl, None),
     "redlock_url": (RedlockUrl, None),
+    "images": (Images, None),
     "allow_remote": (AllowRemote, False),
 }
 RUN_OPTIONS: Mapping[str, tuple[Any, Any]] = {
@@ -246,6 +257,14 @@ def takes(options: Mapping[str, tuple[Any, Any]]) -> Callable[[Command], Command
     return add
 
 
-def urls(values: dict[str, Any]) -> dict[str, str]:
+def urls(values: Mapping[str, Any]) -> dict[str, str]:
     """Return the stores' URLs that were given."""
     return {name.removesuffix("_url"): url for name, url in values.items() if name.endswith("_url") and url}
+
+
+def choice_of(values: Mapping[str, Any]) -> StoreChoice:
+    """Return what was said of the stores by `STORE_OPTIONS`; UsageError where it cannot be used."""
+    from oversold.options import paired
+    from oversold.stores.providers import StoreChoice
+
+    return StoreChoice(values["stores"], urls(values), values["allow_remote"], paired("--image", values["images"]))

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from oversold import shell
-from oversold.commands.arguments import OUTPUT, PIPELINE_OPTIONS, STORE_OPTIONS, Json, option, takes, urls
+from oversold.commands.arguments import OUTPUT, PIPELINE_OPTIONS, STORE_OPTIONS, Json, choice_of, option, takes
 from oversold.commands.pipeline import judged, reported, wishes_of
 from oversold.commands.root import app, finish
 from oversold.errors import Exit, UsageError
@@ -83,10 +83,9 @@ def list_(
 def doctor(json_: Json = False, **values: Any) -> None:
     """Show what each store would be on this machine, and what to install to get the real one."""
     from oversold import catalogue, terminal
-    from oversold.stores.providers import StoreChoice, describe
+    from oversold.stores.providers import describe
 
-    choice = StoreChoice(values["stores"], urls(values), values["allow_remote"])
-    rows = describe(choice)
+    rows = describe(choice_of(values))
     catalogue.show_stores(terminal.console(json_on_stdout=json_), rows)
     finish(
         {"schema": "oversold/doctor/1", "stores": rows},

@@ -60,6 +60,7 @@ def _typed(context: typer.Context, scenario: str, values: dict[str, Any]) -> Any
         stores=values["stores"],
         urls=urls(values),
         allow_remote=values["allow_remote"],
+        images=list(values["images"] or []),
     )
 
 

@@ -16,9 +16,9 @@ from oversold.commands.arguments import (
     Seed,
     Settings,
     SqlServer,
+    choice_of,
     option,
     takes,
-    urls,
 )
 from oversold.commands.root import app, finish
 from oversold.errors import Exit, UsageError
@@ -62,7 +62,6 @@ def serve(
     plan = options.plan_of(
         options.Typed(
             "bid-burst", processes=processes, lanes=lanes, rtt=rtt, seed=seed, sql=sql, settings=settings or [],
-            stores=values["stores"], urls=urls(values), allow_remote=values["allow_remote"],
         ),
         strategy,
     )  # fmt: skip
@@ -70,9 +69,7 @@ def serve(
     if plan.is_service:
         raise UsageError(f"--strategy {strategy} is a service already: name a strategy of `oversold list bids`")
     number = options.whole("--port", port, 0, 65_535)
-    from oversold.stores.providers import StoreChoice
-
-    choice = StoreChoice(values["stores"], urls(values), values["allow_remote"])
+    choice = choice_of(values)
     with terminal.telling() as telling, session.Session([plan], choice, telling) as stores:
         telling.phase(f"starting {strategy}")
         command.serve(

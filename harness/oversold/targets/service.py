@@ -17,7 +17,7 @@ from oversold.services.placeholders import Gap, parse
 from oversold.services.replies import verdict_of
 from oversold.services.requests import Answer
 from oversold.services.templates import Prepared, place_of
-from oversold.services.wire import Connection, NoAnswerError, NotHttpError, NotSentError, Reply, address_of
+from oversold.services.wire import Adopt, Connection, NoAnswerError, NotHttpError, NotSentError, Reply, address_of
 
 NO_PLACE = "it answered pending, with no Location at the service itself that could be asked"
 
@@ -46,18 +46,20 @@ ENDS: Mapping[Answer, End] = {
 class ServiceTarget:
     """The client side of one worker process. `--rtt` has no meaning here: the network is a real one.
 
-    `longest_s` is how long a tap may take without anything being wrong with the harness.
+    `longest_s` is how long a tap may take without anything being wrong with the harness. `adopt` makes the lanes'
+    sockets out of connected ones.
 
     Raises:
         UsageError: an environment variable that the service's file names is not set, or `ca_file` is of no use.
     """
 
-    def __init__(self, assignment: Assignment[BidPlan], worker: int) -> None:
+    def __init__(self, assignment: Assignment[BidPlan], worker: int, adopt: Adopt | None = None) -> None:
         plan = assignment.plan
         self.service = Service.model_validate(assignment.service["service"])
         self.clock = SystemClock()
         self.faults = Faults()
-        self.address = address_of(self.service)
+        self._address = address_of(self.service)
+        self._adopt = adopt
         fixed: dict[str, str | int] = {
             "run_id": assignment.run_id,
             "tranche_id": assignment.service["tranche_id"],
@@ -71,6 +73,10 @@ class ServiceTarget:
         self._left = share + (worker < rest)
         service = self.service
         self.longest_s = 2 * (service.connect_timeout_s + service.timeout_s) + service.poll.for_s
+
+    def connection(self) -> Connection:
+        """Return a lane's connection, not opened yet."""
+        return Connection(self._address, self._adopt)
 
     def may_send(self) -> bool:
         """Count one more request; false when this process's share of `bounds.requests` is used up."""
@@ -103,7 +109,7 @@ class ServiceLane:
         self._bid_rules = target.service.bid.reply
         self._poll_rules = target.service.poll.reply
         self._by_location = target.service.poll.by_location
-        self._connection = Connection(target.address)
+        self._connection = target.connection()
         self.pipeline = self
         try:
             self._connection.open()
