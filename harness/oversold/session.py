@@ -5,7 +5,7 @@ from __future__ import annotations
 import resource
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from threading import Event, Thread
 from typing import Any, TypeVar
@@ -82,7 +82,7 @@ class Session:
     """
 
     def __init__(self, plans: Sequence[Plan], choice: StoreChoice, telling: Telling) -> None:
-        self._kinds = {plan.strategy: registry.load(plan.strategy, plan.kind) for plan in plans}
+        self._kinds = _kinds(plans)
         self._names = frozenset({LEDGER}).union(*(servers_of(plan) for plan in plans))
         self._choice = choice
         self._connections = max(_connections(plan) for plan in plans)
@@ -103,10 +103,32 @@ class Session:
         with ExitStack() as stack:
             self.guard = stack.enter_context(Guard())
             self.private = self.guard.folder("oversold-run-")
-            self.endpoints: Mapping[str, Endpoint] = stack.enter_context(
-                stores(self._names, self._choice, self.guard, self._connections, self._word, self.telling.phase)
-            )
+            self.endpoints: Mapping[str, Endpoint] = stack.enter_context(self._started(self._names))
             self._stack = stack.pop_all()
+
+    def _started(self, names: frozenset[str]) -> AbstractContextManager[dict[str, Endpoint]]:
+        return stores(names, self._choice, self.guard, self._connections, self._word, self.telling.phase)
+
+    def admit(self, plans: Sequence[Plan]) -> None:
+        """Have ready what these plans need as well: they were not known when the session began.
+
+        Raises:
+            StoreUnavailableError, LimitError, UsageError.
+        """
+        self._kinds |= _kinds(plans)
+        needed = max(_connections(plan) for plan in plans)
+        if needed > self._connections:  # no server can be told to admit more
+            self._connections = needed
+            self._stack.close()
+            self._open()
+        self.have(frozenset[str]().union(*(servers_of(plan) for plan in plans)))
+
+    def have(self, names: frozenset[str]) -> None:
+        """Start those of these servers that are not there yet."""
+        missing = names - self.endpoints.keys()
+        if missing:
+            self.endpoints = {**self.endpoints, **self._stack.enter_context(self._started(missing))}
+            self._names |= missing
 
     def lost_stores(self, plan: Plan | None = None) -> list[str]:
         """Return the labels of the servers that have died since they were started: those of a run, or all."""
@@ -152,6 +174,10 @@ class Session:
     def ledger(self) -> psycopg.Connection[tuple[Any, ...]]:
         """Open a connection to the ledger's server."""
         return postgres.connect_raw(self.endpoints[LEDGER], SystemClock(), 0, autocommit=True)
+
+
+def _kinds(plans: Sequence[Plan]) -> dict[str, type[Any]]:
+    return {plan.strategy: registry.load(plan.strategy, plan.kind) for plan in plans}
 
 
 def _connections(plan: Plan) -> int:
