@@ -29,12 +29,12 @@ class ScriptedService:
         self.requests: list[bytes] = []
         self.connections = 0
         self._open: list[socket.socket] = []
-        self._closed = False
         self._lock = threading.Lock()
         self._listener = socket.create_server(("127.0.0.1", 0))
         self.port = self._listener.getsockname()[1]
         self.url = f"http{'s' if tls else ''}://127.0.0.1:{self.port}"
-        threading.Thread(target=self._accept, daemon=True).start()
+        self._porter = threading.Thread(target=self._accept, daemon=True)
+        self._porter.start()
 
     def __enter__(self) -> ScriptedService:
         return self
@@ -44,10 +44,10 @@ class ScriptedService:
 
     def close(self) -> None:
         """Let nobody in any more, and close all connections."""
-        self._closed = True
         with suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
+        self._porter.join()  # so that nobody is let in behind our back
         self.hang_up()
 
     def hang_up(self) -> None:
@@ -67,13 +67,13 @@ class ScriptedService:
             while True:
                 client, _ = self._listener.accept()
                 self.connections += 1
+                self._open.append(client)
                 threading.Thread(target=self._serve, args=(client,), daemon=True).start()
 
     def _serve(self, client: socket.socket) -> None:
         with suppress(OSError), self._tls.wrap_socket(client, server_side=True) if self._tls else client as ready:
-            self._open.append(ready)
-            if self._closed:  # it came in while the door was being closed
-                return
+            if self._tls:
+                self._open.append(ready)
             while request := _request(ready):
                 with self._lock:
                     self.requests.append(request)

@@ -9,7 +9,8 @@ import tomllib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, get_args
+from types import SimpleNamespace
+from typing import Any, cast, get_args
 
 import duckdb
 import numpy as np
@@ -18,11 +19,13 @@ import typer
 from pydantic import BaseModel
 from tests.unit.report.comparisons import comparison
 
-from oversold import errors, options, places
-from oversold.bid_plan import BidSettings
+from oversold import errors, options, places, pytest_plugin
+from oversold.bid_plan import BidPlan, BidSettings
 from oversold.catalogue import SECTIONS
 from oversold.checkers import CHECKERS
 from oversold.checkers import payouts as payout_checkers
+from oversold.ci.thresholds import parse as limits_of
+from oversold.ci.wishes import Wishes
 from oversold.cli import app
 from oversold.commands.arguments import STORE_OPTIONS
 from oversold.errors import UsageError
@@ -45,6 +48,11 @@ from oversold.report.cells import gather
 from oversold.report.page import bids as bids_page
 from oversold.report.page import payouts as payouts_page
 from oversold.report.page.words import CAPTIONS
+from oversold.services import hosts, mapping, orders
+from oversold.services.requests import ANSWERS, Section
+from oversold.serving.app import create_app as create_shop_app
+from oversold.serving.messages import CODES
+from oversold.serving.shop import Shop
 from oversold.shell import CommandError
 from oversold.stores.providers import LABELS, SERVERS, STORES
 from oversold.strategies import registry
@@ -263,8 +271,48 @@ def test_presets_checks_and_exit_codes_are_documented() -> None:
     scenarios, verdicts = text("docs/scenarios.md"), text("docs/verdicts.md")
     assert [name for name in places.presets() if f"\n| `{name}` |" not in scenarios] == []
     checks = [check.__name__ for check in (*CHECKERS, *payout_checkers.CHECKERS)]
-    assert without_row(verdicts, [*checks, "complete", "strategy", "canary", "jobs", "generator"]) == []
+    proving = ["complete", "strategy", "canary", "demand", "overlap", "clocks", "ledger", "truth", "generator"]
+    assert without_row(verdicts, [*checks, *proving, "jobs", "channels", "beliefs"]) == []
     assert [int(code) for code in errors.Exit if f"\n| {int(code)} |" not in verdicts] == []
+
+
+def test_services_are_documented() -> None:
+    """docs/services.md names each section of a service file, each key of its ledger and each word that means
+    production, and has a row for each verdict of a reply, each request and each answer of `oversold serve`."""
+    document = text("docs/services.md")
+    fields_of = mapping.Service.model_fields.items()
+    kinds = {name: (field.annotation, *get_args(field.annotation)) for name, field in fields_of}
+    sections = {
+        name for name, kind in kinds.items() if any(isinstance(k, type) and issubclass(k, Section) for k in kind)
+    }
+    assert {"bid", "ledger"} < sections
+    ours = sections - {"obligations", "job", "reconcile", "state"}  # of payouts: docs/payouts.md
+    assert unnamed(document, [f"[{name}]" for name in (*ours, "headers")]) == []
+    assert unnamed(text("docs/payouts.md"), [f"[{name}]" for name in sections - ours]) == []
+    assert without_row(document, list(ANSWERS)) == []
+    plan = BidPlan(scenario="bid-burst", strategy="none")
+    paths = create_shop_app(cast("Shop", SimpleNamespace(plan=plan))).openapi()["paths"]
+    requests = [f"{method.upper()} {path}" for path, methods in paths.items() for method in methods]
+    assert len(requests) >= 6
+    assert without_row(document, requests) == []
+    assert [word for word, code in CODES.items() if f"\n| {code} | `{word}` |" not in document] == []
+    assert (
+        unnamed(document, ["sql", "query", "http", "rows", "csv", "settle_s", "wait_s", *hosts.PRODUCTION]) == []
+    )
+
+
+def test_what_a_run_over_http_adds_is_documented() -> None:
+    """docs/output.md names each key that a service, thresholds and a baseline add to summary.json."""
+    document = text("docs/output.md")
+    served = mapping.served("http://127.0.0.1", "none").public()
+    found = orders.resolved(np.zeros(0, HISTORY), orders.claimed(np.zeros(0, HISTORY)))
+    keys = {*served, "served_by", "tranche_id", *found}
+    assert [key for key in keys if f".{key}`" not in document] == []
+    recorded = json.loads(text("fixtures/reports/bid-burst/compare.json"))
+    limits = limits_of(["p99_ms=1"], "max", "bids")
+    judged = Wishes(limits, baseline=recorded, baseline_folder=Path("baseline")).judged(recorded)
+    rows = [*judged["thresholds"][0], *judged["baseline"], *judged["baseline"]["rows"][0]]
+    assert unnamed(document, ["thresholds", "baseline", *rows]) == []
 
 
 def commands(document: str) -> Iterator[list[str]]:
@@ -289,7 +337,10 @@ def complaint(words: list[str]) -> str | None:
         if typed:
             given = command.make_context(words[0], typed).params
             kind = places.kind(given["scenario"]) if given.get("scenario") else "bids"
-            options.strategies_of(",".join(w for w in _strategies(given) if ".py:" not in w) or "all", kind)
+            options.strategies_of(
+                ",".join(w for w in _strategies(given) if ".py:" not in w and not w.endswith(".toml")) or "all",
+                kind,
+            )
             pairs = list(given.get("settings") or [])
             for settings in grid(pairs) if words[0] == "compare" else [pairs]:
                 settings_from(options.SETTINGS[kind], {}, settings)
@@ -363,9 +414,10 @@ def known_options() -> set[str]:
         for parameter in command.params
         for word in [*parameter.opts, *parameter.secondary_opts]
     }
+    plugged = {f"--oversold-{name}" for name in (*pytest_plugin.NUMBERS, *pytest_plugin.WORDS, "no-canary")}
     locustfile = text("harness/oversold/load/locustfile.py")
     tables = {f"--{name}" for name in re.findall(r'^ +\("(\w+)", "', locustfile, re.MULTILINE)}
-    return own | tables | set(re.findall(r'add\("(--[\w-]+)"', locustfile)) | FOREIGN | {"--help"}
+    return own | tables | set(re.findall(r'add\("(--[\w-]+)"', locustfile)) | FOREIGN | {"--help"} | plugged
 
 
 def variables() -> set[str]:
@@ -443,8 +495,7 @@ def test_python_examples_compile(path: Path) -> None:
 @pytest.mark.parametrize(
     ("document", "kind", "store", "classes"),
     [
-        ("README.md", "bids", "redis", ["MyStrategy", "Mended"]),
-        ("docs/strategies.md", "bids", "redis", ["ScriptedStock"]),
+        ("docs/strategies.md", "bids", "redis", ["ScriptedStock", "MyStrategy", "Mended"]),
         ("docs/payouts.md", "payouts", "sql", ["Payroll", "Hasty"]),
     ],
 )
@@ -462,11 +513,12 @@ def test_example_strategies_are_strategies(
         registry.load(f"{shop}:{classes[0]}", other)
 
 
-def test_the_readme_says_how_long_the_example_is() -> None:
-    """Its own strategy takes fewer than 25 lines, blank ones not counted, and the README fewer than 150."""
-    own = next(block for language, block in FENCE.findall(text("README.md")) if language == "python")
-    assert sum(bool(line.strip()) for line in own.splitlines()) < 25
-    assert len(text("README.md").splitlines()) < 150
+def test_the_readme_is_short() -> None:
+    """It has fewer than 150 lines, and what it shows of the shop is what the shop's own page shows."""
+    readme = text("README.md")
+    assert len(readme.splitlines()) < 150
+    (said,) = re.findall(r"^  FAIL     oversubscription  .*$", readme, re.MULTILINE)
+    assert said in text("docs/examples/shop/README.md")
 
 
 @pytest.fixture

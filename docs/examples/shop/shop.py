@@ -1,10 +1,13 @@
 """A small shop over HTTP: it sells shares of an offer, and knows nothing of load tests.
 
-    python shop.py --port 5001 --database shop.sqlite            # reads the stock, takes the payment, then sells
-    python shop.py --port 5001 --database shop.sqlite --mended   # takes the stock in one statement, or gives it back
+It reads the stock, takes the payment, and writes the stock. With --mended it takes the stock in one statement:
+
+    python shop.py --port 5001 --database shop.sqlite
+    python shop.py --port 5001 --database shop.sqlite --mended
 """
 
 import argparse
+import os
 import sqlite3
 import time
 from collections.abc import Callable
@@ -20,7 +23,8 @@ TABLES = """
 PRAGMA journal_mode = WAL;
 CREATE TABLE IF NOT EXISTS offers (id INTEGER PRIMARY KEY, title TEXT, left_fen INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS purchases (
-    id INTEGER PRIMARY KEY, offer INTEGER NOT NULL, customer TEXT NOT NULL, amount TEXT NOT NULL, bought_at REAL NOT NULL);
+    id INTEGER PRIMARY KEY, offer INTEGER NOT NULL, customer TEXT NOT NULL, amount TEXT NOT NULL,
+    bought_at REAL NOT NULL);
 """
 Buy = Callable[[sqlite3.Connection, int, int], bool]
 
@@ -31,7 +35,7 @@ def pay() -> None:
 
 
 def check_then_act(database: sqlite3.Connection, offer: int, fen: int) -> bool:
-    """Read what is left, take the payment, write what is left now: whoever reads in between sees the old number."""
+    """Read what is left, take the payment, write what is left: who reads in between sees the old number."""
     (left,) = database.execute("SELECT left_fen FROM offers WHERE id = ?", (offer,)).fetchone()
     if left < fen:
         return False
@@ -97,8 +101,10 @@ def main() -> None:
     """Serve until Ctrl-C."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, default=5001)
-    parser.add_argument("--database", default="shop.sqlite")
-    parser.add_argument("--mended", action="store_true")
+    parser.add_argument(
+        "--database", default=os.environ.get("SHOP_DATABASE", "shop.sqlite"), help="an SQLite file"
+    )
+    parser.add_argument("--mended", action="store_true", help="without the bug")
     given = parser.parse_args()
     WSGIRequestHandler.protocol_version = "HTTP/1.1"  # keeps connections open
     app = create_app(given.database, take_then_pay if given.mended else check_then_act)

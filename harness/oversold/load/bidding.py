@@ -9,11 +9,10 @@ from oversold.assignment import Assignment
 from oversold.bid_plan import BidPlan, bid_id, draw_bids
 from oversold.evidence import Outcome
 from oversold.history import HistoryWriter, checksum, path_of
-from oversold.load.lanes import LanePool, Target
+from oversold.load.lanes import LanePool, Patient, Target
 from oversold.load.worker import LoadWorker, Say
 from oversold.model import Bid
 from oversold.platform.pipeline import Tap
-from oversold.targets.service import ServiceTarget
 
 MAX_TAPS_PER_BIDDER = 400
 FAILURES = {Outcome.UNKNOWN, Outcome.ERROR}
@@ -51,7 +50,7 @@ class BidWorker(LoadWorker):
         # What the platform itself sleeps in a tap, or waits for a service, is no fault of the strategy's.
         own_s = (
             self.target.longest_s
-            if isinstance(self.target, ServiceTarget)
+            if isinstance(self.target, Patient)
             else 1.5 * (manners.steps_ms + manners.fail_ms) / 1e3
         )
         self.lanes = LanePool(self.target, self.recorder, self.plan.lanes, manners.hang_s + own_s)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 import traceback
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import gevent
 import psycopg
@@ -59,6 +59,13 @@ class Target(Protocol):
 
     def close(self) -> None:
         """Close what the lanes share."""
+
+
+@runtime_checkable
+class Patient(Protocol):
+    """A target that bounds its own waits: no tap takes longer than this, whatever the design does."""
+
+    longest_s: float
 
 
 class HungError(BaseException):
