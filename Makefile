@@ -19,8 +19,9 @@ check: $(VENV)/.installed ## the fast part: style, types, unit tests
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal tests/unit tests/test_tidy.py -m "not slow"
 
-bench: $(VENV)/.installed ## oversold's lanes beside plain Locust and redis-benchmark; the audit of 10^5 to 10^7 taps
+bench: $(VENV)/.installed ## oversold beside plain Locust, redis-benchmark, k6 and wrk; the audit of 10^5 to 10^7 taps
 	$(BIN)/python benchmarks/lanes.py
+	$(BIN)/python benchmarks/over_http.py
 	$(BIN)/python benchmarks/audit.py --large
 
 $(VENV)/.installed: requirements.lock pyproject.toml

@@ -112,6 +112,7 @@ class Following:
         self._paths = [history.path_of(assignment.raw, worker) for worker in range(assignment.plan.processes)]
         self.total = assignment.plan.users
         self._finished = 0
+        self.own_s = 0.0  # what a tap may wait besides
 
     def beat(self) -> Beat:
         """Return how many bidders have left."""
@@ -140,6 +141,7 @@ class Following:
         # A lane that spins without yielding cannot be interrupted from inside its process. Bidders who think or
         # have not come yet are no hang.
         quiet_s = bids.arrival_s + plan.late_s + bids.patience_s
+        quiet_s += self.own_s
         quiet_s += (5 * bids.think_ms + 1.5 * (bids.steps_ms + bids.fail_ms)) / 1e3
         if since_move_s > 2 * bids.hang_s + quiet_s:
             return Ending(f"nothing has moved for {since_move_s:.0f} s", hung=True)
@@ -168,7 +170,7 @@ def audited(
 
 def circumstances_of(plan: BidPlan, evidence: Evidence, raw: Raw) -> list[Finding]:
     """Return whether there was anything to fight over, and whether anybody met another one."""
-    return [_demand(plan, int(evidence.bid_amount_fen.sum())), _overlap(raw)]
+    return [_demand(plan, int(evidence.bid_amount_fen.sum())), _overlap(plan, raw)]
 
 
 def _demand(plan: BidPlan, offered_fen: int) -> Finding:
@@ -179,12 +181,13 @@ def _demand(plan: BidPlan, offered_fen: int) -> Finding:
     return Finding("demand", "pass", f"Demand was {ratio:.2f} times the capacity.", {"demand": ratio})
 
 
-def _overlap(raw: Raw) -> Finding:
+def _overlap(plan: BidPlan, raw: Raw) -> Finding:
+    calls = "requests" if plan.http else "store calls"
     share = measures.overlap(raw.taps)
     if share < MIN_OVERLAP:
-        detail = f"Only {percent(share)} of the store calls met another process's call: there was no race to lose."
+        detail = f"Only {percent(share)} of the {calls} met another process's: there was no race to lose."
         return Finding("overlap", "inconclusive", detail, {"overlap": share})
-    return Finding("overlap", "pass", f"{share:.0%} of the store calls met another one.", {"overlap": share})
+    return Finding("overlap", "pass", f"{share:.0%} of the {calls} met another one.", {"overlap": share})
 
 
 def _evidence(

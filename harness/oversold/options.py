@@ -27,6 +27,7 @@ PLAN_OPTIONS: Mapping[Kind, tuple[str, ...]] = {
 SETTINGS: Mapping[Kind, type[BaseModel]] = {"bids": BidSettings, "payouts": PayoutSettings}
 PLANS: Mapping[Kind, type[Plan]] = {"bids": BidPlan, "payouts": PayoutPlan}
 DEFAULTS: dict[str, Any] = {"rtt": "0.5ms"}
+ONLY_TYPED = {"allow_hosts", "allow_host"}
 TABLES = {
     "set": "settings",
     "max": "maximum",
@@ -171,6 +172,8 @@ def resumed(folder: Path, scenario: str | None) -> Sweep:
         raise UsageError(f"--resume {folder} is a comparison of {found.canary.scenario}, not of {scenario}")
     for cell in found.cells:
         registry.load(cell.plan.strategy, cell.plan.kind)
+        if cell.plan.is_service:
+            _check_service(cell.plan)
     return found
 
 
@@ -236,6 +239,10 @@ def defaults_from_config(commands: Mapping[str, set[str]]) -> dict[str, dict[str
     config = places.configuration()
     flat: dict[str, Any] = {}
     for name, value in config.items():
+        if name.replace("-", "_") in ONLY_TYPED:
+            raise UsageError(
+                f"config key {name!r}: what may get load is said on the command line only: leave it out"
+            )
         if name == "stores" and not isinstance(value, dict | str):
             raise UsageError(f"config key {name!r} must be a table")
         if name in TABLES:

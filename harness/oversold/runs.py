@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Protocol, TextIO, cast
 
-from oversold import bid_runs, payout_runs, places
+from oversold import bid_runs, payout_runs, places, service_runs
 from oversold.assignment import Assignment
 from oversold.audit import Circumstances, Raw, read_raw
 from oversold.bid_plan import BidPlan
@@ -20,6 +20,7 @@ from oversold.errors import UsageError
 from oversold.load.launch import Ending, Follower, drive, heard
 from oversold.model import Finding
 from oversold.plan import Kind, Plan
+from oversold.services import hosts, mapping
 from oversold.session import Burst, Session
 from oversold.summary import framed
 
@@ -49,8 +50,6 @@ INCIDENTS: Mapping[Kind, Incident] = {"bids": cast(Incident, bid_runs), "payouts
 def incident_of(plan: Plan) -> Incident:
     """Return what can run a plan."""
     if isinstance(plan, BidPlan) and plan.http:
-        from oversold import service_runs
-
         return cast(Incident, service_runs)
     return INCIDENTS[plan.kind]
 
@@ -61,10 +60,16 @@ def reach(plans: Iterable[Plan]) -> None:
     Raises:
         StoreUnavailableError: one does not.
     """
-    for name in dict.fromkeys(plan.strategy for plan in plans if plan.is_service):
-        from oversold import service_runs
+    for plan in {plan.strategy: plan for plan in plans if plan.is_service}.values():
+        _allowed(plan)
+        if isinstance(plan, BidPlan):
+            service_runs.reach(plan)
 
-        service_runs.reach(Path(name))
+
+def _allowed(plan: Plan) -> None:
+    """Refuse a service that is on a machine which may get no load; its file may have changed since the plan."""
+    if plan.is_service:
+        hosts.check(mapping.load(Path(plan.strategy)), plan.allow_hosts)
 
 
 def run(session: Session, plan: Plan, folder: Path, canary: float | None) -> dict[str, Any]:
@@ -73,6 +78,7 @@ def run(session: Session, plan: Plan, folder: Path, canary: float | None) -> dic
     `canary` is how badly the plan's canary broke its promise under the same load (None: not run). Ctrl-C in
     mid-run ends it: the summary is then inconclusive and carries `"interrupted": true`.
     """
+    _allowed(plan)
     incident = incident_of(plan)
     started = time.monotonic()
     with ExitStack() as late:
@@ -80,7 +86,7 @@ def run(session: Session, plan: Plan, folder: Path, canary: float | None) -> dic
             if burst.opened:
                 _drive(session, incident, assignment, burst, folder)
             # From here on nothing is to come but what writes the run down.
-            late.enter_context(_undisturbed())
+            late.enter_context(_undisturbed(burst.signals))
         return _audited(session, assignment, burst, folder, canary, started)
 
 
@@ -107,6 +113,7 @@ def attend(session: Session, plan: Plan, folder: Path, orders: TextIO, answers: 
     `answers` gets one JSON line with the assignment; the end of `orders`, or any line on it, ends the run.
     """
     started = time.monotonic()
+    _allowed(plan)
     with incident_of(plan).prepared(session, plan, folder / "raw") as (assignment, burst):
         if not burst.opened:
             raise UsageError(f"strategy {plan.strategy} could not be opened: {burst.faults[0]['text']}")
@@ -118,12 +125,11 @@ def attend(session: Session, plan: Plan, folder: Path, orders: TextIO, answers: 
 
 
 @contextmanager
-def _undisturbed() -> Iterator[None]:
+def _undisturbed(heard: list[int]) -> Iterator[None]:
     """Put off Ctrl-C and SIGTERM: a burst that is over is not thrown away in the second its audit takes."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    heard: list[int] = []
     before = {number: signal.signal(number, lambda got, _: heard.append(got)) for number in SIGNALS}
     try:
         yield
@@ -169,7 +175,8 @@ def _circumstances(session: Session, plan: Plan, burst: Burst, raw: Raw, canary:
         plan=plan,
         is_canary=plan == plan.canary,
         canary=canary,
-        ended=reason or (None if burst.opened else "the strategy could not be opened"),
+        ended=reason
+        or (None if burst.opened else f"the {'service' if plan.is_service else 'strategy'} could not be opened"),
         hung=burst.ending.hung or not burst.opened,
         lost_workers=sorted(lost_workers),
         lost_stores=session.lost_stores(plan),

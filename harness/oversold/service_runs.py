@@ -5,10 +5,9 @@ The service is somebody's own, described by a TOML file, or a built-in strategy 
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,23 +22,22 @@ from oversold.bid_runs import NO_ORDERS, SAMPLE_S, BidBurst
 from oversold.bid_summary import summarise
 from oversold.checkers import SEEN_FROM_OUTSIDE, claimed_only
 from oversold.checkers.false_full import false_full
+from oversold.checkers.judging import counted
 from oversold.clock import SystemClock, now_ns
-from oversold.errors import OversoldError, StoreUnavailableError, UsageError
+from oversold.errors import OversoldError
 from oversold.evidence import Claims, Evidence, Ledger, StatusLog
-from oversold.model import Claim, Finding, yuan
+from oversold.model import Finding, yuan
 from oversold.report import parquet
-from oversold.services import hosts, mapping, orders, probes
+from oversold.services import mapping, orders, probes
+from oversold.services.desk import Desk
 from oversold.services.mapping import Service
-from oversold.services.placeholders import Value, fill
-from oversold.services.replies import at_path, claim_of
-from oversold.services.requests import Request
-from oversold.services.templates import Prepared
-from oversold.services.wire import Connection, NoAnswerError, NotSentError, Reply, address_of, ask_once
+from oversold.services.placeholders import fill
 from oversold.serving.start import start
 from oversold.session import CALL_S, Session, sampling
 from oversold.strategies.calling import within
 
-Following = bid_runs.Following  # the workers' histories are the same
+SERVED = "served"  # what a strategy of ours is called as a service
+LOOK_AGAIN_S = 0.2
 
 
 @dataclass
@@ -47,7 +45,17 @@ class ServiceBurst(BidBurst):
     """A burst against a service. `service` is None when it is a built-in strategy that we serve ourselves."""
 
     service: Service | None = None
-    fixed: Mapping[str, Value] = field(default_factory=dict)
+    desk: Desk | None = None
+
+    def ask_once_more(self) -> None:
+        """Take down what the service says in the end; one that is gone is noticed by its bidders."""
+        if self.opened and self.desk and self.desk.tells:
+            with suppress(Exception):
+                self.final_claim = within(CALL_S, self.desk.claim)
+
+    def hurried(self) -> bool:
+        """Tell whether somebody wants the run to end."""
+        return self.interrupted or bool(self.signals)
 
 
 @contextmanager
@@ -64,16 +72,16 @@ def prepared(session: Session, plan: BidPlan, raw: Path) -> Iterator[tuple[Assig
     placed = {name: endpoint.to_json() for name, endpoint in session.placed(plan).items()}
     assignment = Assignment(plan, run_id, placed, raw.resolve())
     if plan.is_service:
-        burst.service = service = mapping.load(Path(plan.strategy))
-        hosts.check(service, plan.allow_hosts)
-        yield from _opened(session, assignment, burst, service)
+        burst.service = mapping.load(Path(plan.strategy))
+        yield from _opened(session, assignment, burst, burst.service)
         return
     folder = session.private / run_id
     folder.mkdir()
     served = start(plan, placed, session.guard, folder, processes=plan.processes, lanes=plan.lanes)
     burst.needed |= dict.fromkeys(served.pids, "`oversold serve`")
     try:
-        yield from _opened(session, assignment, burst, mapping.served(served.url, plan.strategy))
+        yield from _opened(session, assignment, burst, mapping.served(served.url, SERVED))
+        burst.ask_once_more()
     finally:
         for pid in served.pids:
             session.guard.stop(pid, 0.2)
@@ -83,117 +91,58 @@ def _opened(
     session: Session, assignment: Assignment[BidPlan], burst: ServiceBurst, service: Service
 ) -> Iterator[tuple[Assignment[BidPlan], BidBurst]]:
     plan = assignment.plan
-    session.telling.phase(f"{service.name}: opening the tranche")
-    desk = Desk(service, plan, assignment.run_id)
-    desk.open(burst)
-    burst.fixed = desk.fixed
-    chosen = {"service": service.model_dump(mode="json", by_alias=True), "tranche_id": desk.tranche_id}
-    with sampling(desk.sampler(burst) if burst.opened else None, SAMPLE_S):
+    session.telling.phase(f"{plan.strategy}: opening the tranche")
+    burst.desk = desk = Desk(service, plan, assignment.run_id)
+    refused = desk.open(whole=plan.is_service)
+    burst.opened = refused is None
+    if refused:
+        burst.fault("raised", "open", refused)
+    # The workers need neither the ledger nor its password.
+    driven = service.model_copy(update={"open": None, "status": None, "ledger": None})
+    chosen = {"service": driven.model_dump(mode="json", by_alias=True), "tranche_id": desk.tranche_id}
+    sample = partial(_sample, desk, burst) if burst.opened and service.status else None
+    with sampling(sample, SAMPLE_S):
         yield replace(assignment, service=chosen), burst
-    if burst.opened and service.status:
-        with suppress(Exception):  # a service that is gone is noticed by what its bidders were told
-            burst.final_claim = within(CALL_S, desk.claim)
 
 
-def reach(path: Path) -> None:
-    """See that a service takes a connection.
+def reach(plan: BidPlan) -> None:
+    """See that a service can be driven and its ledger read, before anything is started for it.
 
     Raises:
-        StoreUnavailableError: it does not.
+        StoreUnavailableError: it takes no connection.
+        UsageError: its file, or its ledger, cannot be used.
     """
-    service = mapping.load(path)
-    connection = Connection(address_of(service))
+    desk = Desk(mapping.load(Path(plan.strategy)), plan, "before")
     try:
-        connection.open()
-    except NotSentError as error:
-        raise _silent(service, error) from error
+        desk.reach()
     finally:
-        connection.close()
+        desk.close()
 
 
-def _silent(service: Service, error: Exception) -> StoreUnavailableError:
-    return StoreUnavailableError(
-        f"the service {service.name} at {service.url} does not answer ({error}): start it, or mend url"
-    )
+def _sample(desk: Desk, burst: ServiceBurst) -> None:
+    """Note how much the service says is left."""
+    claim = desk.claim()
+    remaining = -1 if claim.remaining_fen is None else claim.remaining_fen
+    burst.claims.append((now_ns(), remaining, claim.status == "full"))
 
 
-class Desk:
-    """The coordinator's own requests to a service: before the burst, beside it and after it."""
+class Following(bid_runs.Following):
+    """Follows a burst whose taps may wait for the service as long as its file says."""
 
-    def __init__(self, service: Service, plan: BidPlan, run_id: str) -> None:
-        self._service = service
-        self.tranche_id = fill(service.tranche_id, {"run_id": run_id})
-        self.fixed: dict[str, Value] = {
-            "run_id": run_id,
-            "tranche_id": self.tranche_id,
-            "capacity_fen": plan.capacity_fen,
-            "unit_fen": plan.min_bid_fen,
-        }
-
-    def open(self, burst: ServiceBurst) -> None:
-        """Make the tranche where the service lets us, and see that nothing was sold of it yet."""
-        service = self._service
-        if service.open:
-            reply = self._ask(service.open)
-            if not 200 <= reply.status < 300:
-                burst.fault("raised", "open", f"the service answered {reply.status}: {_text(reply)}")
-                return
-            if service.open.tranche_id is not None:
-                self._take_id(service.open.tranche_id, reply)
-        elif service.status:
-            self.claim()  # one that is not there at all is told now, and not by a thousand bidders
-        if sold := self._sold():
-            raise UsageError(
-                f"the ledger of {service.name} has {len(sold):,} orders of tranche {self.tranche_id} before the "
-                "burst: empty it, or let [open] make a new tranche for each run"
-            )
-        burst.opened = True
-
-    def _sold(self) -> Sequence[probes.Row]:
-        """Return the tranche's orders from before the burst."""
-        ledger = self._service.ledger
-        try:
-            return probes.read(self._service, self.fixed) if ledger else ()
-        except probes.NotNowError:
-            if ledger and ledger.kind == "csv":  # the service makes the file with its first order
-                return ()
-            raise
-
-    def _take_id(self, path: str, reply: Reply) -> None:
-        try:
-            found = at_path(json.loads(reply.body), path)
-        except ValueError:
-            found = None
-        if not isinstance(found, str | int) or isinstance(found, bool) or found == "":
-            raise UsageError(
-                f"{self._service.name}: the reply to [open] has no id at tranche_id = {path!r}: {_text(reply)}"
-            )
-        self.tranche_id = str(found)
-        self.fixed["tranche_id"] = self.tranche_id
-
-    def sampler(self, burst: ServiceBurst) -> Callable[[], None] | None:
-        """Return what notes how much the service says is left; None where it does not say."""
-        return partial(self._sample, burst) if self._service.status else None
-
-    def _sample(self, burst: ServiceBurst) -> None:
-        claim = self.claim()
-        remaining = -1 if claim.remaining_fen is None else claim.remaining_fen
-        burst.claims.append((now_ns(), remaining, claim.status == "full"))
-
-    def claim(self) -> Claim:
-        """Ask what the service says of the tranche."""
-        assert self._service.status
-        return claim_of(self._service.status, self._ask(self._service.status).body)
-
-    def _ask(self, request: Request) -> Reply:
-        try:
-            return ask_once(self._service, Prepared(self._service, request, self.fixed).render({}))
-        except (NotSentError, NoAnswerError) as error:
-            raise _silent(self._service, error) from error
+    def __init__(self, session: Session, assignment: Assignment[BidPlan], burst: BidBurst) -> None:
+        super().__init__(session, assignment, burst)
+        self.own_s = Service.model_validate(assignment.service["service"]).longest_s
 
 
-def _text(reply: Reply) -> str:
-    return reply.body[:120].decode("utf-8", "replace")
+class HurriedClock(SystemClock):
+    """Real time, until somebody wants the run to end: then it is too late for whatever was waited for."""
+
+    def __init__(self, burst: ServiceBurst) -> None:
+        self._burst = burst
+
+    def now_s(self) -> float:
+        """Return monotonic seconds."""
+        return super().now_s() + (1e9 if self._burst.hurried() else 0.0)
 
 
 def audited(
@@ -238,7 +187,7 @@ def audited(
     else:
         own["http"] = {"name": plan.strategy, "ledger": "sql", "served_by": "oversold serve"}
     own["http"] |= {
-        "tranche_id": burst.fixed.get("tranche_id"),
+        "tranche_id": burst.desk.tranche_id if burst.desk else None,
         **orders.resolved(raw.taps, truth.ledger),
     }
     return own, findings
@@ -251,6 +200,7 @@ class Truth:
     ledger: Ledger
     doubts: tuple[Finding, ...] = ()
     only_claims: bool = False
+    told_left: bool = True
     lost: bool = False
     status_log: StatusLog | None = None
 
@@ -259,7 +209,7 @@ class Truth:
         if self.lost:
             return []
         if self.only_claims:
-            return claimed_only(evidence)
+            return claimed_only(evidence, told_left=self.told_left)
         return [check(evidence) for check in SEEN_FROM_OUTSIDE]
 
 
@@ -269,38 +219,74 @@ def _truth(session: Session, assignment: Assignment[BidPlan], burst: ServiceBurs
         return _our_books(session, assignment, raw)
     if service.ledger is None:
         ledger = orders.claimed(raw.taps)
+        # Who neither opened the tranche nor can ask for its stock does not know how much there was to sell.
+        told = bool(service.open or service.status)
+        burst.ask_once_more()
         detail = (
             f"Claims only: {service.name} has no [ledger], so all that is known of {yuan(ledger.confirmed_fen)} "
             "is what bidders were told; an order that was written without a word, or twice, would not show."
         )
-        return Truth(ledger, (Finding("truth", "inconclusive", detail),), only_claims=True)
+        return Truth(ledger, (Finding("truth", "inconclusive", detail),), only_claims=True, told_left=told)
     if not burst.opened:
         return Truth(NO_ORDERS, lost=True)
-    plan = assignment.plan
-    session.telling.phase(f"{service.name}: reading its ledger")
+    return _own_books(session, assignment, burst, raw, service)
+
+
+def _own_books(
+    session: Session, assignment: Assignment[BidPlan], burst: ServiceBurst, raw: Raw, service: Service
+) -> Truth:
+    """Read a service's own ledger, once it has come to rest and holds what nobody was answered for."""
+    assert service.ledger
+    assert burst.desk
+    session.telling.phase(f"{service.name}: waiting for its ledger to come to rest")
+    clock, fixed = HurriedClock(burst), burst.desk.fixed
+    give_up_s = clock.now_s() + service.ledger.wait_s
+    t_end = now_ns() - raw.t0_ns if raw.gate_opened else 0
+
+    def read() -> tuple[probes.Reading, Ledger, int]:
+        reading = probes.settled(service, fixed, clock)
+        ledger = orders.orders(
+            reading.rows,
+            run_id=assignment.run_id,
+            users=assignment.plan.users,
+            user_ids=lambda n: fill(service.user_id, {"run_id": assignment.run_id, "n": n}),
+            taps=raw.taps,
+            gate_wall_ns=raw.gate_wall_ns,
+            t_end=t_end,
+        )
+        return reading, ledger, int(orders.resolved(raw.taps, ledger)["not_ordered"])
+
     try:
-        reading = probes.settled(service, burst.fixed, SystemClock())
+        reading, ledger, open_bids = read()
+        # A request that was never answered may still be at work in the service.
+        while open_bids and reading.settled and clock.now_s() < give_up_s:
+            clock.sleep(LOOK_AGAIN_S)
+            reading, ledger, open_bids = read()
     except OversoldError as error:
         return Truth(NO_ORDERS, (Finding("ledger", "inconclusive", f"The ledger is lost: {error}."),), lost=True)
-    rows = reading.rows
-    ledger = orders.orders(
-        rows,
-        run_id=assignment.run_id,
-        users=plan.users,
-        user_ids=lambda n: fill(service.user_id, {"run_id": assignment.run_id, "n": n}),
-        taps=raw.taps,
-        gate_wall_ns=raw.gate_wall_ns,
-        t_end=now_ns() - raw.t0_ns if raw.gate_opened else 0,
-    )
-    values: Mapping[str, float] = {"orders": len(rows)}
-    if reading.settled:
-        detail = f"{len(rows):,} orders were read from the service's ledger, which had come to rest."
-        return Truth(ledger, (Finding("truth", "pass", detail, values),))
-    detail = (
-        f"The ledger was still changing {service.ledger.wait_s:g} s after the burst, with {len(rows):,} orders in "
-        "it: raise wait_s of [ledger], or find out who writes."
-    )
-    return Truth(ledger, (Finding("truth", "inconclusive", detail, values),))
+    burst.ask_once_more()
+    return Truth(ledger, (_rest(service, reading, open_bids),))
+
+
+def _rest(service: Service, reading: probes.Reading, open_bids: int) -> Finding:
+    """Say whether the ledger can be believed to hold all."""
+    assert service.ledger
+    count, wait_s = len(reading.rows), service.ledger.wait_s
+    values = {"orders": count, "unanswered": open_bids}
+    if not reading.settled:
+        detail = (
+            f"The ledger was still changing {wait_s:g} s after the burst, with {count:,} orders in it: raise "
+            "wait_s of [ledger], or find out who writes."
+        )
+    elif open_bids:
+        detail = (
+            f"{counted(open_bids, 'bid')} got no answer and {'has' if open_bids == 1 else 'have'} no order after "
+            f"{wait_s:g} s: nobody knows what becomes of them. Raise timeout_s, or wait_s of [ledger]."
+        )
+    else:
+        detail = f"{counted(count, 'order')} were read from the service's ledger, which had come to rest."
+        return Finding("truth", "pass", detail, values)
+    return Finding("truth", "inconclusive", detail, values)
 
 
 def _our_books(session: Session, assignment: Assignment[BidPlan], raw: Raw) -> Truth:

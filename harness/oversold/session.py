@@ -63,6 +63,7 @@ class Burst:
     ending: Ending = field(default_factory=Ending)
     faults: list[dict[str, Any]] = field(default_factory=list)
     needed: dict[int, str] = field(default_factory=dict)
+    signals: list[int] = field(default_factory=list)  # heard during the audit, which is not to be thrown away
 
     def fault(self, kind: str, phase: str, text: str) -> None:
         """Note a fault on the coordinator's side."""

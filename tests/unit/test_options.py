@@ -225,3 +225,50 @@ def test_a_folder_that_cannot_be_written_is_refused(here, monkeypatch):
     monkeypatch.setattr(options.Path, "touch", refused)
     with pytest.raises(UsageError, match=r"cannot be written \(Permission denied\): choose another folder"):
         writable(here / "out")
+
+
+SHOP = 'url = "http://127.0.0.1:5001"\n[bounds]\nusers = 100\n'
+
+
+@pytest.mark.parametrize("key", ["allow_hosts", "allow-host"])
+def test_no_file_lets_load_out(key, tmp_path, monkeypatch):
+    """Whoever sends load to another machine types that: a file in a folder must not do it silently."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "oversold.toml").write_text(f'{key} = ["shop.example.com"]\n')
+    with pytest.raises(UsageError, match="on the command line only"):
+        defaults_from_config({"run": {"allow_hosts"}})
+
+
+def test_a_service_is_driven_over_http_within_its_bounds(tmp_path):
+    """A TOML file makes an HTTP plan; more users than it allows, or another machine, is refused beforehand."""
+    path = tmp_path / "shop.toml"
+    path.write_text(SHOP)
+    plan = plan_of(Typed("bid-burst", users="100"), str(path))
+    assert (plan.http, plan.is_service, plan.canary.http, plan.canary.strategy) == (True, True, True, "none")
+    with pytest.raises(UsageError, match="allows 100 at most"):
+        plan_of(Typed("bid-burst", users="101"), str(path))
+    path.write_text(SHOP.replace("127.0.0.1", "shop.example.com"))
+    with pytest.raises(UsageError, match=r"--allow-host shop\.example\.com"):
+        plan_of(Typed("bid-burst", users="100"), str(path))
+
+
+def test_a_sweep_that_is_gone_on_with_is_checked_again(tmp_path, monkeypatch):
+    """Its service file may have changed since: planted, it names another machine now, or allows fewer users."""
+    monkeypatch.chdir(tmp_path)
+    path = tmp_path / "shop.toml"
+    path.write_text(SHOP)
+    options.sweep_of(Typed("bid-burst", users=None), "shop.toml", "100", "1").save(tmp_path)
+    assert len(options.resumed(tmp_path, None).cells) == 2
+    for worse in (SHOP.replace("127.0.0.1", "shop.example.com"), SHOP.replace("100", "99")):
+        path.write_text(worse)
+        with pytest.raises(UsageError, match=r"--allow-host|at most"):
+            options.resumed(tmp_path, None)
+
+
+def test_beside_a_service_all_go_over_http(tmp_path):
+    """The designs of one comparison meet the load on the same path, and have one canary."""
+    path = tmp_path / "shop.toml"
+    path.write_text(SHOP)
+    found = options.sweep_of(Typed("bid-burst"), f"{path},redis-lua", "100", "1")
+    assert [cell.plan.http for cell in found.cells] == [True, True, True]
+    assert len({cell.load for cell in found.cells}) == 1

@@ -29,10 +29,12 @@ from oversold.load.bidding import BidWorker
 from oversold.load.conductor import Conductor
 from oversold.load.lanes import Target
 from oversold.load.paying import PayoutWorker
+from oversold.load.sockets import LaneSockets
 from oversold.load.worker import LoadWorker
 from oversold.payout_plan import PayoutPlan
 from oversold.plan import Kind
 from oversold.targets.inprocess import PlatformTarget
+from oversold.targets.service import ServiceTarget
 
 ASSIGNMENT = "OVERSOLD_ASSIGNMENT"
 HOME = "OVERSOLD_HOME"  # where the user stands: paths such as ./shop.py:MyStrategy count from there
@@ -237,9 +239,7 @@ class Burst:
 def target_of(assignment: Assignment[BidPlan], worker: int) -> Target:
     """Return what the lanes of one process drive: a service over HTTP, or the platform in this very process."""
     if assignment.service:
-        from oversold.targets.service import ServiceTarget
-
-        return ServiceTarget(assignment, worker)
+        return ServiceTarget(assignment, worker, LaneSockets().adopt)
     return PlatformTarget(assignment, worker)
 
 

@@ -48,7 +48,7 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
-def _rules(*pairs: tuple[int | tuple[int, ...], dict[str, Scalar], Answer]) -> tuple[Rule, ...]:
+def _rules(*pairs: tuple[int | str | tuple[int, ...], dict[str, Scalar], Answer]) -> tuple[Rule, ...]:
     return tuple(Rule(status=status, json_=wanted, verdict=verdict) for status, wanted, verdict in pairs)
 
 
@@ -58,14 +58,18 @@ BID_RULES = _rules(
     (409, {}, "sold_out"),
     ((429, 503), {}, "busy"),
     ((402, 422), {}, "declined"),
-    (504, {}, "unknown"),
+    # A gateway, or a step after the sale, may have failed: nobody knows whether the bid was taken.
+    ("5xx", {}, "unknown"),
 )
+# `oversold serve` answers 500 only if it did not sell, and 504 where it does not know.
+SERVED_RULES = (Rule(status=500, verdict="error"), *BID_RULES)
 POLL_RULES = _rules(
     (200, {"status": "confirmed"}, "ok"),
     (200, {"status": "pending"}, "pending"),
     (200, {"status": "sold_out"}, "sold_out"),
     (200, {"status": "declined"}, "declined"),
     (200, {"status": "busy"}, "busy"),
+    (200, {"status": "error"}, "error"),
     (200, {"status": "unknown"}, "unknown"),
     ((202, 404), {}, "pending"),
 )
@@ -94,7 +98,10 @@ class BidRequest(Request):
 
 
 class PollRequest(Request):
-    """How a bid that was answered `pending` is asked about: every `every_ms`, for at most `for_s`."""
+    """How a bid that was answered `pending` is asked about: every `every_ms`, for at most `for_s`.
+
+    A reply that no rule fits says nothing of the bid, so it is asked again.
+    """
 
     path: str = "/tranches/{tranche_id}/bids/{bid_id}"
     every_ms: float = Field(50, ge=1, le=60_000)
@@ -168,6 +175,8 @@ class Auth(Section):
     @model_validator(mode="after")
     def _sound(self) -> Self:
         sound_headers({self.header: self.scheme})
+        if self.header.lower() == "host":
+            raise ValueError(".header: Host says who is asked, and is no place for a token: name another header")
         return self
 
 
@@ -240,6 +249,11 @@ class Service(Section):
         return PayoutService(self.obligations, self.job, self.reconcile, self.state)
 
     @property
+    def longest_s(self) -> float:
+        """How long a tap may take without anything being wrong with the harness."""
+        return 2 * (self.connect_timeout_s + self.timeout_s) + self.poll.for_s
+
+    @property
     def prefix(self) -> str:
         """The path that stands before every request's own, without a slash at its end."""
         return urlsplit(self.url).path
@@ -248,7 +262,9 @@ class Service(Section):
         """Return what a report may say of the service: nothing of it is secret."""
         if self.payout:
             return {"name": self.name, "url": self.url, "maps": self.payout.public(), "ledger": "channels"}
-        asked = {"open": self.open, "bid": self.bid, "poll": self.poll, "status": self.status}
+        polls = any(rule.verdict == "pending" for rule in self.bid.reply)
+        poll = self.poll if polls else None
+        asked = {"open": self.open, "bid": self.bid, "poll": poll, "status": self.status}
         maps = {name: f"{one.method} {one.path.partition('?')[0]}" for name, one in asked.items() if one}
         return {
             "name": self.name,
@@ -276,12 +292,13 @@ def load(path: Path) -> Service:
 
 
 def served(url: str, name: str) -> Service:
-    """Return a service as `oversold serve` offers it: all the defaults, and no ledger.
+    """Return a service as `oversold serve` offers it: the defaults, but 500 is a bid not sold; and no ledger.
 
     Raises:
         UsageError: the url or the name cannot be used.
     """
     try:
-        return Service(name=name, url=url, open=OpenRequest(), status=StatusRequest())
+        bid = BidRequest(reply=SERVED_RULES)
+        return Service(name=name, url=url, open=OpenRequest(), bid=bid, status=StatusRequest())
     except ValidationError as error:
         raise UsageError(told(error, Service)) from error

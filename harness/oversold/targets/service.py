@@ -14,7 +14,7 @@ from oversold.platform.faults import Faults
 from oversold.platform.pipeline import Tap
 from oversold.services.mapping import Service
 from oversold.services.placeholders import Gap, parse
-from oversold.services.replies import verdict_of
+from oversold.services.replies import unmapped, verdict_of
 from oversold.services.requests import Answer
 from oversold.services.templates import Prepared, place_of
 from oversold.services.wire import Adopt, Connection, NoAnswerError, NotHttpError, NotSentError, Reply, address_of
@@ -71,8 +71,7 @@ class ServiceTarget:
         self.user_pattern = _pattern(self.service.user_id, assignment.run_id)
         share, rest = divmod(self.service.bounds.requests, plan.processes)
         self._left = share + (worker < rest)
-        service = self.service
-        self.longest_s = 2 * (service.connect_timeout_s + service.timeout_s) + service.poll.for_s
+        self.longest_s = self.service.longest_s
 
     def connection(self) -> Connection:
         """Return a lane's connection, not opened yet."""
@@ -148,6 +147,9 @@ class ServiceLane:
                 target.faults.add("nonsense", "bid", str(error))
             return
         answer = verdict_of(self._bid_rules, reply.status, reply.body)
+        if answer is None:
+            target.faults.add("unmapped", "bid", unmapped("bid", self._bid_rules, reply.status))
+            answer = "error"
         if answer == "pending":
             answer = self._settled(request, reply, values)
         end = ENDS[answer]
@@ -159,7 +161,8 @@ class ServiceLane:
     def _settled(self, request: bytes, reply: Reply, values: dict[str, str | int]) -> Answer:
         """Ask what became of a pending bid until it is known or the time is over.
 
-        A poll changes nothing at the service, so one that is lost is sent again.
+        A poll changes nothing at the service, so one that is lost is sent again; so is one whose reply no rule
+        fits, which says nothing of the bid. If that was the last word, it is noted.
         """
         target = self._target
         manners, clock = target.service.poll, target.clock
@@ -172,6 +175,7 @@ class ServiceLane:
                 return "unknown"
             values["location"] = place
         question = self._poll.render(values)
+        strange: int | None = None
         while clock.now_s() < ends_s:
             clock.sleep(manners.every_ms / 1e3)
             if not target.may_send():
@@ -181,8 +185,11 @@ class ServiceLane:
             except (NoAnswerError, NotSentError):
                 continue
             answer = verdict_of(self._poll_rules, reply.status, reply.body)
-            if answer != "pending":
+            if answer is not None and answer != "pending":
                 return answer
+            strange = reply.status if answer is None else None
+        if strange is not None:
+            target.faults.add("unmapped", "poll", unmapped("poll", self._poll_rules, strange))
         return "unknown"
 
     def reset(self) -> None:
