@@ -254,6 +254,17 @@ def test_a_url_that_will_not_do_is_told_in_one_line(url: str, said: str) -> None
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.parametrize("name", ["PGHOSTADDR", "PGSERVICE"])
+def test_the_environment_chooses_no_other_server(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """PostgreSQL's library would go there, past the host that was checked: it is not even asked."""
+    monkeypatch.setenv(name, "elsewhere")
+    monkeypatch.setattr(sql, "_connected", lambda url: pytest.fail("connected"))
+    probe = LedgerProbe(sql="postgresql://u:geheim@127.0.0.1/d", query="SELECT 1")
+    with pytest.raises(UsageError, match=f"{name} leads past") as caught:
+        read(Service(name="shop", url="http://127.0.0.1:1", ledger=probe), FIXED)
+    assert "geheim" not in str(caught.value)
+
+
 def test_a_file_that_is_no_database_says_so(tmp_path: Path) -> None:
     """Waiting would not make it one."""
     path = tmp_path / "shop.db"

@@ -119,11 +119,12 @@ def job(worker=0, start=1):
 
 
 @contextmanager
-def strange(complaint):
-    """Expect a reply that does not fit: one line, and the strategy's fault."""
+def strange(complaint, never="\n"):
+    """Expect a reply that does not fit: one line without `never`, and the strategy's fault."""
     with pytest.raises(StrangeReplyError) as caught:
         yield
     assert complaint in str(caught.value)
+    assert never not in str(caught.value)
     assert not connection_lost(caught.value)
 
 
@@ -212,6 +213,79 @@ def test_a_job_that_fails_is_the_services_fault(answers, script, complaint):
     answers.script = script
     with strange(complaint):
         client(answers).run_job(job())
+
+
+RUNNING = {"POST /paydays/p1/jobs": [(202, {})]}
+DONE = "GET /paydays/p1/jobs/interest%231"
+
+
+@pytest.mark.parametrize("status", [429, 500, 502, 503, 504])
+def test_a_question_that_fails_says_nothing_of_the_job(answers, status):
+    """It is asked again, and the job is done in the end."""
+    answers.script = {**RUNNING, DONE: [(status, {}), (200, {"status": "running"}), (200, {"status": "done"})]}
+    client(answers).run_job(job())
+    assert answers.lines[1:] == [DONE] * 3
+
+
+def test_questions_that_fail_for_ever_prove_nothing(answers):
+    """After ten seconds the run goes on without the job, and its end is nobody's fault."""
+    passing = [(500, {})] * 9 + [(200, {"status": "running"})]  # the time begins again
+    answers.script = {**RUNNING, DONE: [*passing, (500, "down")]}
+    clock = Clock()
+    with pytest.raises(ServiceGoneError, match=r'\[job.done\] was answered with status 500: "down"') as caught:
+        client(answers, clock, job={"done": {"every_ms": 1000}}).run_job(job())
+    assert clock.now == 10 + 1 + 10
+    assert connection_lost(caught.value)
+
+
+@pytest.mark.parametrize("status", [408, 425, 429, 502, 503, 504])
+def test_what_may_be_a_gateways_word_proves_nothing(answers, status):
+    """Nobody knows whether the service heard of it, unless a rule of the file says so."""
+    lines = ("POST /paydays", "POST /paydays/p1/jobs", "POST /paydays/p1/reconcile", "GET /paydays/p1")
+    answers.script = {line: [(status, "no upstream")] for line in lines}
+    rules = [{"status": 200, "verdict": "ok"}]
+    one = client(answers, job={"reply": rules}, state={}, reconcile={})
+    calls = {
+        "obligations": lambda: one.open(DAY),
+        "job": lambda: one.run_job(job()),
+        "reconcile": lambda: one.reconcile("p1"),
+        "state": lambda: one.state("p1"),
+    }
+    for section, call in calls.items():
+        with pytest.raises(ServiceGoneError, match=rf'\[{section}\] .* {status}: "no upstream"') as caught:
+            call()
+        assert connection_lost(caught.value)
+    rules.append({"status": status, "verdict": "error"})
+    with strange(f"[job] was answered with status {status}"):
+        client(answers, job={"reply": rules}).run_job(job())
+
+
+def test_a_token_that_the_service_repeats_is_not_shown(answers, monkeypatch):
+    """Neither in what is wrong with a reply nor in the reasons that it gives."""
+    monkeypatch.setenv("PAY_TOKEN", "tok-SECRET-123")
+    row = {"obligation_id": "p1-0", "status": "PAID", "reason": "by tok-SECRET-123"}
+    odd = {"obligation_id": "p1-0", "status": "tok-SECRET-123\n"}
+    bad = (401, {"error": "invalid token Bearer tok-SECRET-123"})
+    answers.script = {
+        "POST /paydays": [bad],
+        "POST /paydays/p1/jobs": [bad, (202, bad[1])],
+        "POST /paydays/p1/reconcile": [bad, (200, bad[1])],
+        "GET /paydays/p1": [bad, (200, bad[1]), *rows({"x": "tok-SECRET-123"}), *rows(odd), *rows(row)],
+    }
+    one = client(answers, auth={"env": "PAY_TOKEN"}, job={"job_id": "id"}, state={}, reconcile={})
+    calls = [lambda: one.open(DAY), *[lambda: one.run_job(job())] * 2]
+    calls += [*[lambda: one.reconcile("p1")] * 2, *[lambda: one.state("p1")] * 4]
+    for call in calls:
+        with strange("***", never="SECRET"):
+            call()
+    assert one.state("p1") == {"p1-0": PayoutState("PAID", "by ***")}
+
+
+def test_beliefs_may_be_longer_than_other_replies(answers):
+    """A payday of 10,000 obligations may have more than a MiB of them."""
+    many = [{"obligation_id": f"p1-{n:06d}", "status": "PAID", "reason": "x" * 60} for n in range(10_000)]
+    answers.script = {"GET /paydays/p1": rows(*many)}
+    assert len(client(answers, state={}).state("p1")) == 10_000
 
 
 @pytest.mark.parametrize("reply", [{}, {"id": None}, {"id": ""}, {"id": True}, {"id": [1]}, b"no JSON"])

@@ -15,8 +15,9 @@ import sqlalchemy.exc
 from pika.adapters.utils.connection_workflow import AMQPConnectorException
 from pymemcache.exceptions import MemcacheUnexpectedCloseError
 
-# limit: the harness kept within bounds that the user set, so a part of the load was never sent.
-FaultKind = Literal["raised", "nonsense", "hung", "store", "limit"]
+# limit: the harness kept within bounds that the user set, so a part of the load was never sent. unmapped: a reply
+# of a service that no rule of its file fits, which may be the file's fault.
+FaultKind = Literal["raised", "nonsense", "hung", "store", "limit", "unmapped"]
 MAX_KINDS = 50
 # MariaDB: cannot connect, server has gone away, connection lost (twice), shutdown, killed, idle too long.
 LOST_MARIADB = {(2003,), (2006,), (2013,), (2055,), (1053,), (1927,), (4031,)}

@@ -6,17 +6,19 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from urllib.parse import urlsplit
 
-from oversold.errors import UsageError
 from oversold.model import Job, Obligation, Payday
 from oversold.services.hosts import is_loopback
 from oversold.services.mapping import LedgerProbe, PollRequest, Service
 from oversold.services.paydays import PaydayRequests
 from oversold.services.payout_mapping import CHANNEL, PayoutService
-from oversold.services.placeholders import Gap, Value, Variable, expand, fill, parse, variables_in
+from oversold.services.placeholders import Gap, Value, Variable, expand, fill, parse
 from oversold.services.requests import Request, Rule, requests_in
 from oversold.services.templates import LOCATION, Prepared
 
 LOCATION_OF_THE_REPLY = "/LOCATION-OF-THE-REPLY"
+# As `strategies.payouts.service` takes them.
+JOB_OTHERWISE = "error, but 408, 425, 429 and 502 to 504 -> unknown"
+DONE_OTHERWISE = "error, but 408, 425, 429 and 5xx -> pending, for 10 s at most"
 CHANNEL_URL = "http://127.0.0.1:PORT"
 
 
@@ -29,7 +31,7 @@ def describe(service: Service, fixed: Mapping[str, Value], sample: Mapping[str, 
         sample: one tap's values: bid_id, user_id, n, amount_fen, attempt.
 
     Raises:
-        UsageError: ledger.sql cannot be read.
+        UsageError: ledger.sql cannot be read, or its environment variable is not set.
     """
     lines = [f"service {service.name} at {service.url}; nothing has been sent", ""]
     if service.payout:
@@ -72,7 +74,12 @@ def _payday(service: Service, payout: PayoutService, payday_id: str) -> Iterator
     job = Job(payday_id, "interest", 1, 0, 1)
     yield "obligations, before the first job; the channels' addresses are the run's:"
     yield from _shown(next(asked.obligations(due, dict.fromkeys(names, CHANNEL_URL))))
-    yield from ("", "job, each time that one starts:", *_shown(asked.job(job)), *_replies(payout.job.reply))
+    yield from (
+        "",
+        "job, each time that one starts:",
+        *_shown(asked.job(job)),
+        *_replies(payout.job.reply, JOB_OTHERWISE),
+    )
     done, kill = payout.job.done, payout.job.kill
     if any(rule.verdict == "pending" for rule in payout.job.reply):
         yield from (
@@ -80,7 +87,7 @@ def _payday(service: Service, payout: PayoutService, payday_id: str) -> Iterator
             f"done, after a reply that is pending, every {done.every_ms:g} ms for {done.for_s:g} s at most:",
         )
         yield from _shown(asked.done(job, "JOB-ID", LOCATION_OF_THE_REPLY))
-        yield from _replies(done.reply)
+        yield from _replies(done.reply, DONE_OTHERWISE)
     if kill:
         yield from ("", "kill, when a job is killed:", *_shown(asked.kill(kill, job, "JOB-ID")))
     if payout.reconcile:
@@ -130,14 +137,14 @@ def _shown(raw: bytes) -> list[str]:
     return [f"  | {line}" for line in (*head.split("\r\n"), *(["", body] if body else []))]
 
 
-def _replies(rules: Sequence[Rule]) -> list[str]:
+def _replies(rules: Sequence[Rule], otherwise: str = "error") -> list[str]:
     lines = []
     for rule in rules:
         status = rule.status if isinstance(rule.status, tuple) else (rule.status,)
         codes = "any status" if rule.status is None else ", ".join(map(str, status))
         wanted = "".join(f", {_path(path)} = {value!r}" for path, value in rule.json_.items())
         lines.append(f"  {codes}{wanted} -> {rule.verdict}")
-    return [*lines, "  anything else -> error"]
+    return [*lines, f"  anything else -> {otherwise}"]
 
 
 def _poll(
@@ -145,7 +152,7 @@ def _poll(
 ) -> Iterator[str]:
     yield f"poll, while a bid is pending, every {poll.every_ms:g} ms for at most {poll.for_s:g} s, then unknown:"
     yield from _request(service, poll, fixed, sample)
-    yield from _replies(poll.reply)
+    yield from _replies(poll.reply, "pending, it says nothing of the bid")
 
 
 def _truth(service: Service, fixed: Mapping[str, Value], sample: Mapping[str, Value]) -> list[str]:
@@ -169,11 +176,7 @@ def _truth(service: Service, fixed: Mapping[str, Value], sample: Mapping[str, Va
 def _database(ledger: LedgerProbe) -> str:
     from oversold.services.probes.sql import url_of
 
-    try:
-        url = expand(ledger.sql or "")
-    except UsageError:
-        return "the database of an environment variable that is not set"
-    shown = url_of(url)
+    shown = url_of(expand(ledger.sql or ""))
     return f"{shown.get_backend_name()} {shown.host or 'on this machine'}, database {shown.database}"
 
 
@@ -185,11 +188,10 @@ def _bounds(service: Service) -> Iterator[str]:
 
 
 def _variables(service: Service) -> set[str]:
-    """Return the environment variables that a run would read."""
+    """Return the environment variables that a run would read, but for those of ledger.sql: they must be set."""
     tables = [service.headers, *(request.headers for _, request in requests_in(service))]
     texts = [text for table in tables for text in table.values()]
     found = {piece.name for text in texts for piece in parse(text) if isinstance(piece, Variable)}
-    found |= set(variables_in(service.ledger.sql or "")) if service.ledger else set()
     return found | ({service.auth.env} if service.auth else set())
 
 

@@ -18,6 +18,8 @@ TRIAL = {
     *("dev", "devel", "development", "test", "tests", "testing", "stag", "stage", "staging", "stg", "qa", "uat"),
     *("sandbox", "local", "localhost", "ci", "demo", "preview", "perf", "loadtest", "lab"),
 }
+# As the last label most of them are domains that anybody can buy, such as .dev; these are not.
+TRIAL_TOPS = {"test", "local", "localhost"}
 TRIAL_ENDS = (".internal", ".lan", ".home.arpa", ".example", ".invalid")
 
 
@@ -29,7 +31,8 @@ def check(service: Service, allowed: Sequence[str]) -> None:
     written: none is looked up, and no entry stands for several hosts.
 
     Raises:
-        UsageError: a host is not allowed; the text says exactly what to type. Or ledger.sql cannot be read.
+        UsageError: a host is not allowed; the text says exactly what to type. Or ledger.sql cannot be read, or the
+            environment leads past its host.
     """
     named = [_plain(entry) for entry in allowed]
     for key, host in hosts_of(service):
@@ -61,9 +64,10 @@ def hosts_of(service: Service) -> Iterator[tuple[str, str]]:
                 yield f"{key}.{name}", _host_header(f"{key}.{name}", value)
     if service.ledger and service.ledger.sql is not None:
         # Its drivers take long to import, and most service files are read without them.
-        from oversold.services.probes.sql import url_of
+        from oversold.services.probes.sql import refuse_detours, url_of
 
         url = url_of(expand(service.ledger.sql))
+        refuse_detours(url)
         if url.get_backend_name() != "sqlite" and url.host:
             yield "ledger.sql", url.host
 
@@ -81,25 +85,32 @@ def production(host: str) -> str:
     """Return why a host looks like production, or an empty string.
 
     A label, or a part of one between hyphens, is a word such as prod or www, digits after it or not; or the name
-    has a domain and no part that is dev, test, staging or the like; or it is a public address.
+    has a domain and no part before its last label that is dev, test, staging or the like; or it is a public
+    address.
     """
     host = _plain(host)
     address = _address(host)
     if address is not None:
         return "a public address" if address.is_global else ""
     labels = host.split(".")
-    parts = [part.rstrip("0123456789") for label in labels for part in re.split(r"[-_]", label)]
+    parts = _words(labels)
     words = [part for part in parts if part in PRODUCTION]
     if words:
         return f"{words[0]!r} in its name"
-    if len(labels) == 1 or host.endswith(TRIAL_ENDS) or TRIAL.intersection(parts):
+    trial = TRIAL.intersection(_words(labels[:-1])) or labels[-1] in TRIAL_TOPS
+    if len(labels) == 1 or host.endswith(TRIAL_ENDS) or trial:
         return ""
     return "nothing in its name says dev, test or staging"
 
 
+def _words(labels: Sequence[str]) -> list[str]:
+    return [part.rstrip("0123456789") for label in labels for part in re.split(r"[-_]", label)]
+
+
 def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
     try:
-        address = ipaddress.ip_address(host.partition("%")[0])
+        # A zone belongs to an IPv6 address; elsewhere what follows the % is a part of a name that is looked up.
+        address = ipaddress.ip_address(host.partition("%")[0] if ":" in host else host)
     except ValueError:
         return None
     return getattr(address, "ipv4_mapped", None) or address

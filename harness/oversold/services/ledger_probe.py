@@ -20,7 +20,7 @@ _READS = re.compile(r"\s*(select|with|table|values)\b", re.IGNORECASE)
 class LedgerProbe(Section):
     """Where the truth is read after the load: exactly one of a SQL query, an HTTP request, a CSV file."""
 
-    sql: str | None = Field(None, description="SQLAlchemy URL; ${NAME} takes an environment variable")
+    sql: str | None = Field(None, repr=False, description="SQLAlchemy URL; ${NAME} takes an environment variable")
     query: str | None = Field(None, description="yields the columns; :tranche_id is bound")
     http: Request | None = None
     rows: str = Field("", description="JSON path of the list of rows in the reply to `http`")

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from oversold.errors import UsageError
 from oversold.services.complaints import told
+from oversold.services.default_rules import BID_RULES, POLL_RULES, SERVED_RULES
 from oversold.services.file import absent_is_default, beside, table_of
 from oversold.services.ledger_probe import LedgerProbe
 from oversold.services.payout_mapping import (
@@ -46,33 +47,6 @@ BY_LOCATION = "location"
 MAX_USERS = 1_000_000
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-
-
-def _rules(*pairs: tuple[int | str | tuple[int, ...], dict[str, Scalar], Answer]) -> tuple[Rule, ...]:
-    return tuple(Rule(status=status, json_=wanted, verdict=verdict) for status, wanted, verdict in pairs)
-
-
-BID_RULES = _rules(
-    ((200, 201), {}, "ok"),
-    (202, {}, "pending"),
-    (409, {}, "sold_out"),
-    ((429, 503), {}, "busy"),
-    ((402, 422), {}, "declined"),
-    # A gateway, or a step after the sale, may have failed: nobody knows whether the bid was taken.
-    ("5xx", {}, "unknown"),
-)
-# `oversold serve` answers 500 only if it did not sell, and 504 where it does not know.
-SERVED_RULES = (Rule(status=500, verdict="error"), *BID_RULES)
-POLL_RULES = _rules(
-    (200, {"status": "confirmed"}, "ok"),
-    (200, {"status": "pending"}, "pending"),
-    (200, {"status": "sold_out"}, "sold_out"),
-    (200, {"status": "declined"}, "declined"),
-    (200, {"status": "busy"}, "busy"),
-    (200, {"status": "error"}, "error"),
-    (200, {"status": "unknown"}, "unknown"),
-    ((202, 404), {}, "pending"),
-)
 
 
 class BidRequest(Request):

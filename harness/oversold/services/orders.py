@@ -14,6 +14,10 @@ from oversold.services.probes.rows import Row
 
 # How far outside its bid's time an order may be dated: books that keep whole seconds round down by nearly one.
 SLACK_NS = 1_000_000_000
+SECOND_NS = 1_000_000_000
+# How far orders and the answers to their bidders may be apart in the middle: more is another clock, or a shop that
+# does much between the two, and then nobody could tell which it is.
+APART_NS = 20_000_000
 NOBODY = -1
 
 
@@ -48,7 +52,7 @@ def orders(
     bid = _bids(rows, run_id, users, user_ids)
     t = dated(rows, bid, taps, gate_wall_ns, t_end)
     if t is None:
-        t = _told(bid, taps, users, t_end)
+        t = _told(bid, taps, otherwise=t_end)
     in_time = np.argsort(t, kind="stable")
     amount_fen = np.array([row.amount_fen for row in rows], np.int64)
     return Ledger(bid=bid[in_time], amount_fen=amount_fen[in_time], t=t[in_time])
@@ -75,9 +79,10 @@ def dated(
 ) -> Ints | None:
     """Return the orders' own times, in ns since the gate; None where the books' clock cannot be believed.
 
-    It is believed where every order has a time and none was written before its bid was first sent (an order of
-    nobody: before the gate) or after the run's end, both with a second's grace. A clock that is wrong by more, or
-    local time that was taken for UTC, shows so. Within the grace an order counts from when its bid was sent.
+    It is believed where every order has a time, not all of them in whole seconds, and none was written before its
+    bid was first sent (an order of nobody: before the gate) or after the run's end, both with a second's grace.
+    Local time that was taken for UTC shows so. A clock that is wrong by less shows where orders and answers are
+    apart: by no more than 20 ms in the middle. Within the grace an order counts from when its bid was sent.
 
     Args:
         rows: the orders.
@@ -89,16 +94,23 @@ def dated(
     if any(row.at_ns is None for row in rows):
         return None
     # The difference is taken in Python: a time may be decades away.
-    t = np.array([row.at_ns - gate_wall_ns for row in rows if row.at_ns is not None], np.int64)
+    times = [row.at_ns for row in rows if row.at_ns is not None]
+    if times and not any(at_ns % SECOND_NS for at_ns in times):
+        return None
+    t = np.array([at_ns - gate_wall_ns for at_ns in times], np.int64)
     began = _first(taps, "t_sent", bid, 0)
     if np.any(t < began - SLACK_NS) or np.any(t > t_end + SLACK_NS):
+        return None
+    told = _told(bid, taps, otherwise=NEVER)
+    apart = (t - told)[told != NEVER]
+    if len(apart) and abs(float(np.median(apart))) > APART_NS:
         return None
     return np.asarray(np.maximum(t, began))
 
 
-def _told(bid: Ints, taps: npt.NDArray[np.void], users: int, t_end: int) -> Ints:
-    """Return when the bidder of each order was told ok; `t_end` where none was."""
-    return _first(taps[taps["outcome"] == Outcome.OK], "t_done", bid, t_end)
+def _told(bid: Ints, taps: npt.NDArray[np.void], otherwise: int) -> Ints:
+    """Return when the bidder of each order was told ok; `otherwise` where none was."""
+    return _first(taps[taps["outcome"] == Outcome.OK], "t_done", bid, otherwise)
 
 
 def _first(taps: npt.NDArray[np.void], name: str, bid: Ints, otherwise: int) -> Ints:

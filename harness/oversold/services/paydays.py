@@ -103,7 +103,7 @@ class PaydayRequests:
 
     def _items(self, request: ObligationsRequest, due: Sequence[Obligation]) -> list[Any]:
         bare = request.model_copy(update={"path": "/", "headers": {}, "json_": request.item})
-        one = Prepared(self._service, bare, self._fixed)
+        one = Prepared(self._service, bare, self._fixed, masked=self._masked)
         texts = (
             one.render(
                 {

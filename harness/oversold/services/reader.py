@@ -7,9 +7,9 @@ from typing import NamedTuple
 import httptools
 
 MAX_REPLY_BYTES = 1 << 20
+MAX_LIST_BYTES = 1 << 26  # of a reply that lists all orders or obligations
 # The same cause has always the same text, so that faults can be counted by it.
 CLOSED = "the service closed the connection after the request was sent, and did not answer all of it"
-LARGE = f"the service's answer is larger than {MAX_REPLY_BYTES:,} bytes"
 NOT_HTTP = "what the service answered is not HTTP/1.1"
 # What tells where a body ends, besides the end of the connection.
 SIZED = {b"content-length", b"transfer-encoding"}
@@ -32,9 +32,10 @@ class NotHttpError(NoAnswerError):
 
 
 class Reader:
-    """Makes a `Reply` of what one connection receives; interim answers (1xx) are passed over."""
+    """Makes replies of what one connection receives, each of `most_bytes` at most; 1xx are passed over."""
 
-    def __init__(self) -> None:
+    def __init__(self, most_bytes: int = MAX_REPLY_BYTES) -> None:
+        self._most_bytes = most_bytes
         self.reply: Reply | None = None
         self.keeps_open = False
         self._headers: dict[bytes, bytes] = {}
@@ -52,7 +53,7 @@ class Reader:
         """Take what was received; return the answer once it is whole.
 
         Raises:
-            NotHttpError: it is larger than 1 MiB, or no HTTP/1.1.
+            NotHttpError: it is larger than `most_bytes`, or no HTTP/1.1.
         """
         try:
             self._parser.feed_data(data)
@@ -62,8 +63,8 @@ class Reader:
                 raise NotHttpError(NOT_HTTP) from error
         if self.reply is None:
             self._size += len(data)
-            if self._size > MAX_REPLY_BYTES:
-                raise NotHttpError(LARGE)
+            if self._size > self._most_bytes:
+                raise NotHttpError(f"the service's answer is larger than {self._most_bytes:,} bytes")
         return self.reply
 
     def on_message_begin(self) -> None:

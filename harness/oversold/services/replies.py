@@ -11,8 +11,8 @@ from oversold.services.mapping import StatusRequest
 from oversold.services.requests import Answer, Rule, Scalar
 
 
-def verdict_of(rules: Sequence[Rule], status: int, body: bytes) -> Answer:
-    """Return the verdict of the first rule that fits, else `error`. JSON is read only if a rule asks for it."""
+def verdict_of(rules: Sequence[Rule], status: int, body: bytes) -> Answer | None:
+    """Return the verdict of the first rule that fits, if one does. JSON is read only if a rule asks for it."""
     document, read = None, False
     for rule in rules:
         codes = rule.codes
@@ -21,10 +21,17 @@ def verdict_of(rules: Sequence[Rule], status: int, body: bytes) -> Answer:
         if not rule.json_:
             return rule.verdict
         if not read:
-            document, read = _document(body), True
+            document, read = document_of(body), True
         if fits(rule.json_, document):
             return rule.verdict
-    return "error"
+    return None
+
+
+def unmapped(section: str, rules: Sequence[Rule], status: int) -> str:
+    """Return, for a reply that no rule of a section fits, what it was: the same text for the same cause."""
+    if any(rule.codes is None or status in rule.codes for rule in rules):
+        return f"status {status} with a body that no rule of [{section}] fits"
+    return f"status {status}, which no rule of [{section}] names"
 
 
 def fits(wanted: Mapping[str, Scalar], document: Any) -> bool:
@@ -58,7 +65,7 @@ def claim_of(status_request: StatusRequest, body: bytes) -> Claim:
     Raises:
         ValueError: the reply is no JSON, so it says nothing.
     """
-    document = _document(body)
+    document = document_of(body)
     if document is None:
         raise ValueError("the reply to the status request is no JSON")
     path = status_request.remaining_fen
@@ -67,7 +74,8 @@ def claim_of(status_request: StatusRequest, body: bytes) -> Claim:
     return Claim("full" if full else "open", left)
 
 
-def _document(body: bytes) -> Any:
+def document_of(body: bytes) -> Any:
+    """Return a body's JSON; None where it is none."""
     try:
         return json.loads(body)
     except (ValueError, RecursionError):  # no JSON, no text, numbers or nesting beyond measure

@@ -19,6 +19,11 @@ LOCATION = "location"
 PORTS = {"http": 80, "https": 443}
 _SIMPLE = re.compile(r"[A-Za-z0-9_.-]+").fullmatch  # the same bytes in a path, a form, a header and a JSON string
 _SECRET = re.compile(r"auth|token|secret|passw|api[-_]?key|cookie|credential|signature|session", re.IGNORECASE)
+# Headers whose values tell nothing that is secret; any other one may be a key of somebody's own.
+_HARMLESS = {
+    *("accept", "accept-charset", "accept-encoding", "accept-language", "cache-control", "content-type", "host"),
+    *("idempotency-key", "origin", "pragma", "prefer", "referer", "user-agent", "x-requested-with"),
+}
 _SECRET_QUERY = re.compile(rf"([?&][^=&]*(?:{_SECRET.pattern})[^=&]*=)[^&]*", re.IGNORECASE)
 _RESERVED = "/:?[]@!$&'()*+,;=%~"  # what a path may hold besides letters, as it is
 
@@ -129,6 +134,19 @@ def is_secret(name: str) -> bool:
     return bool(_SECRET.search(name))
 
 
+def is_harmless(header: str) -> bool:
+    """Whether a header of this name is known to hold no secret."""
+    return header.lower() in _HARMLESS
+
+
+def _hides(name: str, value: str) -> bool:
+    """Whether the value of a header is not to be shown. One with a gap changes with the requests: it is no key."""
+    pieces = parse(value)
+    if is_secret(name) or any(isinstance(piece, Variable) for piece in pieces):
+        return True
+    return not is_harmless(name) and not any(isinstance(piece, Gap) for piece in pieces)
+
+
 def _headers(head: _Template, service: Service, request: Request, masked: bool) -> None:
     given = {name.lower(): (name, value) for name, value in {**service.headers, **request.headers}.items()}
     defaults = {"Host": urlsplit(service.url).netloc, "User-Agent": "oversold", "Accept": "application/json"}
@@ -141,7 +159,7 @@ def _headers(head: _Template, service: Service, request: Request, masked: bool) 
             head.raw(f"{name}: {value}\r\n")
     for name, value in given.values():
         head.raw(f"{name}: ")
-        if masked and (is_secret(name) or any(isinstance(piece, Variable) for piece in parse(value))):
+        if masked and _hides(name, value):
             head.raw(MASK)
         else:
             head.text(value, _header, str)

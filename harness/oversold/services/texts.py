@@ -101,6 +101,8 @@ def sound_url(url: str) -> str:
         raise ValueError("it has a user or a password in it: take them out and name a token with [auth]")
     if parts.scheme not in ("http", "https") or not parts.hostname or port == 0:
         raise ValueError("write http://HOST:PORT or https://HOST:PORT, perhaps with a path")
+    if "%" in parts.netloc:
+        raise ValueError("it has a % in its host: write the host or the address out, without a zone")
     if parts.query or parts.fragment:
         raise ValueError("it has a ? or a # in it: write those into the requests' paths")
     if any(letter in '{}$\\"<>^`|' or not "!" <= letter <= "~" for letter in url):

@@ -18,7 +18,7 @@ from urllib.parse import urlsplit
 
 from oversold.errors import UsageError
 from oversold.services.mapping import Service
-from oversold.services.reader import NoAnswerError, NotHttpError, Reader, Reply
+from oversold.services.reader import MAX_REPLY_BYTES, NoAnswerError, NotHttpError, Reader, Reply
 
 __all__ = [
     "Address",
@@ -100,13 +100,13 @@ def _tls(ca_file: str | None) -> ssl.SSLContext:
         raise UsageError(f"ca_file {ca_file} cannot be used ({error}): give PEM certificates") from error
 
 
-def ask_once(service: Service, request: bytes) -> Reply:
-    """Ask one thing over a connection of its own: for the coordinator, which opens, looks and audits.
+def ask_once(service: Service, request: bytes, *, most_bytes: int = MAX_REPLY_BYTES) -> Reply:
+    """Ask one thing over a connection of its own; an answer may have `most_bytes`.
 
     Raises:
         UsageError, NotSentError, NoAnswerError: see `address_of` and `Connection.ask`.
     """
-    connection = Connection(address_of(service))
+    connection = Connection(address_of(service), most_bytes=most_bytes)
     try:
         return connection.ask(request)
     finally:
@@ -117,14 +117,15 @@ class Connection:
     """A connection to a service, opened by the first request and opened again when the service has closed it.
 
     Not for several callers at once. Redirects are answers like others, and nobody follows them. `adopt` is for
-    plain http only: TLS has buffers of its own.
+    plain http only: TLS has buffers of its own. An answer may have `most_bytes`.
     """
 
-    def __init__(self, address: Address, adopt: Adopt | None = None) -> None:
+    def __init__(self, address: Address, adopt: Adopt | None = None, *, most_bytes: int = MAX_REPLY_BYTES) -> None:
         self._address = address
         self._adopt = None if address.tls else adopt
+        self._most_bytes = most_bytes
         self._line: Line | None = None
-        self._reader = Reader()
+        self._reader = Reader(most_bytes)
 
     def ask(self, request: bytes) -> Reply:
         """Send a whole request and return the answer to it.
@@ -132,7 +133,7 @@ class Connection:
         Raises:
             NotSentError: no connection could be had, or it was lost before the first byte.
             NoAnswerError: it was lost later, or the answer took too long.
-            NotHttpError: the answer is larger than 1 MiB or is not HTTP/1.1.
+            NotHttpError: the answer is larger than `most_bytes` or is not HTTP/1.1.
         """
         line = self._line
         if line is None or _spent(line, self._address.timeout_s):
@@ -162,7 +163,7 @@ class Connection:
             NotSentError: no connection could be had.
         """
         self.close()
-        self._reader = Reader()
+        self._reader = Reader(self._most_bytes)
         connected = _connected(self._address)
         self._line = connected if self._adopt is None else self._adopt(connected)
         return self._line

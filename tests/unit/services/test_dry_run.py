@@ -33,6 +33,7 @@ def test_every_request_is_shown_as_it_would_be_sent():
         "  | POST /tranches/r1/bids HTTP/1.1\n",
         '  | {"bid_id":"r1-0","user_id":"r1-user-0","amount_fen":120}\n  200, 201 -> ok\n  202 -> pending\n',
         "  anything else -> error\n  no whole reply within 10 s -> unknown\n",
+        "  202, 404 -> pending\n  anything else -> pending, it says nothing of the bid\n",
         "poll, while a bid is pending, every 50 ms for at most 10 s, then unknown:\n  | GET /tranches/r1/bids/",
         "  200, status = 'confirmed' -> ok\n",
         "  left: remaining_fen; full when status = 'full'\n",
@@ -72,22 +73,47 @@ def test_no_secret_is_shown(monkeypatch):
     monkeypatch.setenv("SHOP_DB", "postgresql://u:geheim2@localhost/d")
     fields = {
         "auth": Auth(env="SHOP_TOKEN"),
-        "headers": {"X-Api-Key": "geheim3", "X-A": "${SHOP_TOKEN}"},
+        "headers": {"X-Api-Key": "geheim3", "X-A": "${SHOP_TOKEN}", "Ocp-Apim-Subscription-Key": "geheim5"},
         "bid": BidRequest(json_={"bid": "{bid_id}", "fen": "{amount_fen}", "password": "geheim4"}),
         "ledger": LedgerProbe(sql="${SHOP_DB}", query="SELECT 1 WHERE :tranche_id = 1"),
     }
     text = told(**fields)
     assert "geheim" not in text
     assert "| Authorization: Bearer ***" in text
+    assert "| Ocp-Apim-Subscription-Key: ***" in text
     assert "every request has Authorization, from the environment variable SHOP_TOKEN" in text
     assert "postgresql localhost, database d" in text
     assert "note:" not in text
     monkeypatch.delenv("SHOP_TOKEN")
+    assert "note: the environment variable SHOP_TOKEN is not set: a run would stop there" in told(**fields)
     monkeypatch.delenv("SHOP_DB")
-    text = told(**fields)
-    assert "note: the environment variable SHOP_DB is not set: a run would stop there" in text
-    assert "note: the environment variable SHOP_TOKEN is not set" in text
-    assert "the database of an environment variable that is not set" in text
+    with pytest.raises(UsageError, match="SHOP_DB: it is not set"):
+        told(**fields)
+
+
+@pytest.mark.parametrize("name", ["X-Shop-Key", "X-Region", "x-functions-key"])
+def test_a_header_of_ones_own_is_not_shown(name):
+    """Nobody knows what is in it; harmless ones and those that change with the requests are shown."""
+    text = told(headers={name: "geheim", "Accept-Language": "zh", "X-Who": "run {run_id}"})
+    assert f"| {name}: ***" in text
+    assert "| Accept-Language: zh" in text
+    assert "| X-Who: run r1" in text
+    assert "| Idempotency-Key: r1-0" in text
+    assert "geheim" not in text
+
+
+def test_an_item_of_a_payday_is_masked_too(monkeypatch):
+    """A dry run needs no token that is set, and shows no password in an obligation."""
+    monkeypatch.delenv("PAY_TOKEN", raising=False)
+    item = {"ref": "{obligation_id}", "password": "geheim"}
+    text = told(auth=Auth(env="PAY_TOKEN"), obligations=ObligationsRequest(item=item), job=JobRequest())
+    assert '{"ref":"r1-0","password":"***"}' in text
+    assert "note: the environment variable PAY_TOKEN is not set" in text
+    for words in (
+        "  409, 429, 503 -> busy\n  anything else -> error, but 408, 425, 429 and 502 to 504 -> unknown\n",
+        "  202 -> pending\n  anything else -> error, but 408, 425, 429 and 5xx -> pending, for 10 s at most\n",
+    ):
+        assert words in text
 
 
 @pytest.mark.parametrize(

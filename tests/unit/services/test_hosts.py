@@ -65,6 +65,8 @@ def test_other_hosts_are_named_once(host):
         ("latest.com", "nothing in its name says"),
         ("0x7f.1", "nothing in its name says"),
         ("127.1", "nothing in its name says"),
+        ("shop.dev", "nothing in its name says"),
+        ("myshop.demo", "nothing in its name says"),
         ("8.8.8.8", "a public address"),
         ("[2001:4860:4860::8888]", "a public address"),
     ],
@@ -87,6 +89,9 @@ def test_what_looks_like_production_is_named_twice(host, reason):
         "staging.example.com",
         "shop-dev.example.com",
         "qa2.example.com",
+        "dev.shop.dev",
+        "shop.local",
+        "shop.localhost",
         "db.internal",
         "s.test",
         "10.1.2.3",
@@ -140,6 +145,27 @@ def test_a_host_has_no_placeholders(value):
     """What it is must be known before anything is sent."""
     with pytest.raises(UsageError, match=r"headers.Host: a host has no placeholders: write it out"):
         check(service(headers={"Host": value}), [])
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1%x.shop.example.com", "127.0.0.1%25eth0", "localhost%x.example.com"])
+def test_a_name_behind_an_address_is_no_zone(host):
+    """Such a text would be looked up as a name, wherever that leads; in a url it cannot even be written."""
+    assert not is_loopback(host)
+    with pytest.raises(ValueError, match=r"it has a % in its host"):
+        service(host)
+    with pytest.raises(UsageError, match=r"ledger\.sql: 127"):
+        check(service(ledger=ledger("postgresql://u@127.0.0.1%x.shop.example.com/d")), [])
+    assert is_loopback("::1%lo")
+
+
+@pytest.mark.parametrize("name", ["PGHOSTADDR", "PGSERVICE"])
+def test_an_environment_that_leads_past_the_checked_host_is_refused(monkeypatch, name):
+    """PostgreSQL's library would ask another server than the one in the file; other databases do not mind."""
+    monkeypatch.setenv(name, "10.9.8.7")
+    with pytest.raises(UsageError, match=f"{name} leads past the host of ledger.sql.*unset it") as caught:
+        check(service(ledger=ledger("postgresql://u@localhost/d")), [])
+    assert "10.9.8.7" not in str(caught.value)
+    check(service(ledger=ledger("mysql://u@localhost/d")), [])
 
 
 def test_a_ledger_whose_variable_is_not_set_is_refused(monkeypatch):

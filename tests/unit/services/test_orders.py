@@ -1,5 +1,6 @@
 """From a service's books to the ledger: whose an order is, when it was written, and what doubt remains."""
 
+import statistics
 from dataclasses import dataclass
 
 import numpy as np
@@ -91,20 +92,52 @@ def test_users_that_cannot_be_told_apart_are_refused():
 
 def test_the_books_own_times_are_taken_if_they_can_be_true():
     """They count from the gate, and the orders come in their sequence."""
-    found = ledger([row(bid_id(RUN, 0), at_s=3.5), row(bid_id(RUN, 1), at_s=1.25)], Tap(0), Tap(1))
+    found = ledger([row(bid_id(RUN, 0), at_s=3.99), row(bid_id(RUN, 1), at_s=1.995)], Tap(0, sent=3), Tap(1))
     assert found.bid.tolist() == [1, 0]
-    assert found.t.tolist() == [1_250_000_000, 3_500_000_000]
+    assert found.t.tolist() == [1_995_000_000, 3_990_000_000]
 
 
-def test_whole_seconds_are_moved_to_when_the_bid_was_sent():
+def dated_by_the_books(*apart_s):
+    """Say whether the books' own times are taken of orders that are so far from when their bidders were told."""
+    rows = [row(bid_id(RUN, n), at_s=n + 2 + far) for n, far in enumerate(apart_s)]
+    found = ledger(rows, *(Tap(n, sent=n + 1) for n in range(len(apart_s))))
+    return found.t.tolist() != [(n + 2) * SECOND for n in range(len(apart_s))]
+
+
+@pytest.mark.parametrize(
+    ("apart_s", "taken"),
+    [
+        ((-0.004, -0.003, -0.005), True),
+        ((0.015, 0.019, 0.001), True),
+        ((-0.3, -0.003, -0.005), True),
+        ((-0.3, -0.301, -0.005), False),
+        ((0.3, 0.301, 0.299), False),
+        ((-0.021,), False),
+        ((-0.019,), True),
+    ],
+)
+def test_a_foreign_clock_shows_where_orders_and_answers_are_apart(apart_s, taken):
+    """By more than 20 ms in the middle, either way; a few stragglers are no other clock."""
+    assert dated_by_the_books(*apart_s) is taken
+
+
+def test_books_in_whole_seconds_date_nothing():
+    """All orders of a second would come at once, and before their bids; one with a part of a second will do."""
+    taps = [Tap(n, Outcome.UNKNOWN, sent=5) for n in range(2)]
+    whole = [row(bid_id(RUN, 0), at_s=6), row(bid_id(RUN, 1), at_s=7)]
+    assert ledger(whole, *taps).t.tolist() == [T_END, T_END]
+    assert ledger([whole[0], row(bid_id(RUN, 1), at_s=7.25)], *taps).t.tolist() == [6 * SECOND, 7_250_000_000]
+
+
+def test_times_that_were_rounded_are_moved_to_when_the_bid_was_sent():
     """A time that was rounded down cannot be before its own cause; by a second or more it is another clock's."""
-    assert ledger([row(bid_id(RUN, 0), at_s=4.1)], Tap(0, sent=5)).t.tolist() == [5 * SECOND]
+    assert ledger([row(bid_id(RUN, 0), at_s=4.1)], Tap(0, Outcome.ERROR, sent=5)).t.tolist() == [5 * SECOND]
     assert ledger([row(at_s=-0.5)]).t.tolist() == [0]
 
 
 def test_a_tap_that_was_never_sent_dates_nothing():
     """Only one that reached the service can have caused an order."""
-    taps = history(Tap(0, Outcome.BUSY, sent=1), Tap(0, attempt=2, sent=5))
+    taps = history(Tap(0, Outcome.BUSY, sent=1), Tap(0, Outcome.ERROR, attempt=2, sent=5))
     taps["t_sent"][0] = NEVER
     rows = [row(bid_id(RUN, 0), at_s=4.1)]
     found = orders(rows, run_id=RUN, users=USERS, user_ids=user, taps=taps, gate_wall_ns=GATE, t_end=T_END)
@@ -114,7 +147,7 @@ def test_a_tap_that_was_never_sent_dates_nothing():
 @pytest.mark.parametrize("at_s", [None, -1.5, 3.5, 21.5, 8 * 3600, -8 * 3600, -9e8])
 def test_one_time_that_cannot_be_true_discredits_all(at_s):
     """Then an order counts from when its bidder was told ok, and at the end where none was."""
-    rows = [row(bid_id(RUN, 0), at_s=2.5), row(bid_id(RUN, 1), at_s=at_s), row(bid_id(RUN, 2), at_s=3)]
+    rows = [row(bid_id(RUN, 0), at_s=2.01), row(bid_id(RUN, 1), at_s=at_s), row(bid_id(RUN, 2), at_s=3)]
     taps = (Tap(0, sent=1), Tap(1, sent=5), Tap(2, Outcome.UNKNOWN, sent=1))
     found = ledger(rows, *taps)
     assert dict(zip(found.bid.tolist(), found.t.tolist(), strict=True)) == {
@@ -127,7 +160,7 @@ def test_one_time_that_cannot_be_true_discredits_all(at_s):
 def test_nothing_becomes_nothing():
     """No orders, no taps, or neither."""
     assert len(ledger([]).bid) == len(ledger([], Tap(0)).t) == len(claimed(history()).bid) == 0
-    assert ledger([row(at_s=1)]).t.tolist() == [SECOND]
+    assert ledger([row(at_s=1.5)]).t.tolist() == [1_500_000_000]
     assert set(resolved(history(), ledger([])).values()) == {0}
 
 
@@ -169,7 +202,7 @@ TAPS = st.lists(
 )
 IDS = st.one_of(st.none(), st.integers(0, USERS).map(lambda n: bid_id(RUN, n)), st.text(max_size=4))
 NAMES = st.one_of(st.none(), st.integers(0, USERS).map(user), st.text(max_size=4))
-TIMES = st.one_of(st.floats(-2, 22), st.sampled_from([0.0, 1.0, 5.0]))
+TIMES = st.one_of(st.floats(-2, 22), st.sampled_from([0.0, 1.0, 5.0, 1.99, 2.015, 3.001, 4.03]))
 SOME_ROWS = st.lists(st.builds(row, bid=IDS, user_id=NAMES, fen=st.integers(0, 10**12), at_s=TIMES), max_size=12)
 
 
@@ -198,12 +231,21 @@ def credible(order, taps):
     return sent - SLACK_NS <= order.at_ns - GATE <= T_END + SLACK_NS
 
 
+def in_step(rows, taps):
+    """Say whether the books' clock goes with ours and shows parts of seconds, from the definition."""
+    told = [(order.at_ns - GATE, moment(order, taps, believed=False), owner(order)) for order in rows]
+    ok = {tap.bid for tap in taps if tap.outcome == Outcome.OK}
+    apart = [at - heard for at, heard, bid in told if bid in ok]
+    fine = not rows or any(order.at_ns % SECOND for order in rows)
+    return fine and (not apart or abs(statistics.median(apart)) <= 20_000_000)
+
+
 @settings(deadline=None)
 @given(SOME_ROWS, TAPS)
 def test_every_ledger_is_what_the_definition_says(rows, taps):
     """Each order once, with its bid, amount and time; in the sequence of the times."""
     found = ledger(rows, *taps)
-    believed = all(credible(order, taps) for order in rows)
+    believed = all(credible(order, taps) for order in rows) and in_step(rows, taps)
     wanted = sorted((moment(order, taps, believed), owner(order), order.amount_fen) for order in rows)
     got = list(zip(found.t.tolist(), found.bid.tolist(), found.amount_fen.tolist(), strict=True))
     assert sorted(got) == wanted

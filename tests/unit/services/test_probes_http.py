@@ -9,6 +9,7 @@ import pytest
 from oversold.errors import UsageError
 from oversold.services.mapping import Auth, LedgerProbe, Request, Service
 from oversold.services.probes import NotNowError, Row, http, read
+from oversold.services.reader import MAX_LIST_BYTES
 from oversold.services.wire import NoAnswerError, NotHttpError, NotSentError, Reply
 
 FIXED = {"run_id": "r1", "tranche_id": "t 7", "capacity_fen": 1000, "unit_fen": 1}
@@ -27,7 +28,8 @@ def answer(monkeypatch):
     def prepare(body=b"", status=200, raises=None):
         asked = []
 
-        def ask_once(_, request):
+        def ask_once(_, request, *, most_bytes):
+            assert most_bytes == MAX_LIST_BYTES
             asked.append(request)
             if raises is not None:
                 raise raises

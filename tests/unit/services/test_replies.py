@@ -8,12 +8,12 @@ from hypothesis import strategies as st
 
 from oversold.model import Claim
 from oversold.services import replies
-from oversold.services.mapping import BidRequest, PollRequest, Rule, StatusRequest
-from oversold.services.replies import at_path, claim_of, verdict_of
+from oversold.services.mapping import BidRequest, PollRequest, Rule, StatusRequest, served
+from oversold.services.replies import at_path, claim_of, unmapped, verdict_of
 
 
 def rule(verdict, status=None, **wanted):
-    """Return a rule: rule("ok", 200, status="sold")."""
+    """Return a rule: rule("ok", 200, state="sold")."""
     return Rule(status=status, json_=wanted, verdict=verdict)
 
 
@@ -21,12 +21,12 @@ def rule(verdict, status=None, **wanted):
     ("status", "verdict"),
     [
         (200, "ok"), (201, "ok"), (202, "pending"), (409, "sold_out"), (429, "busy"), (503, "busy"),
-        (402, "declined"), (422, "declined"), (204, "error"), (302, "error"), (400, "error"), (404, "error"),
-        (500, "error"), (0, "error"),
+        (402, "declined"), (422, "declined"), (204, None), (302, None), (400, None), (404, None),
+        (500, "unknown"), (502, "unknown"), (504, "unknown"), (599, "unknown"), (0, None),
     ],
 )  # fmt: skip
 def test_the_default_rules_of_a_bid(status, verdict):
-    """Whatever the body is: what no rule names is an error."""
+    """Whatever the body is: a service or a gateway that failed may have failed after the sale."""
     for body in (b"", b"{", b'{"status": "confirmed"}'):
         assert verdict_of(BidRequest().reply, status, body) == verdict
 
@@ -38,16 +38,32 @@ def test_the_default_rules_of_a_bid(status, verdict):
         (200, {"status": "pending"}, "pending"),
         (200, {"status": "sold_out"}, "sold_out"),
         (200, {"status": "declined"}, "declined"),
-        (200, {"status": "weird"}, "error"),
-        (200, {}, "error"),
+        (200, {"status": "error"}, "error"),
+        (200, {"status": "weird"}, None),
+        (200, {}, None),
         (202, None, "pending"),
         (404, None, "pending"),
-        (500, {"status": "confirmed"}, "error"),
+        (500, {"status": "confirmed"}, None),
     ],
 )
 def test_the_default_rules_of_a_poll(status, body, verdict):
     """A bid that is not known yet is still pending."""
     assert verdict_of(PollRequest().reply, status, json.dumps(body).encode()) == verdict
+
+
+def test_a_served_strategy_knows_what_it_did_not_sell():
+    """`oversold serve` answers 500 to a bid that was not sold, and says so in its polls too."""
+    service = served("http://127.0.0.1:1", "s")
+    found = [verdict_of(service.bid.reply, status, b"") for status in (500, 504, 502, 201, 429)]
+    assert found == ["error", "unknown", "unknown", "ok", "busy"]
+    assert verdict_of(service.poll.reply, 200, b'{"status": "error"}') == "error"
+
+
+def test_a_reply_without_a_rule_is_told_by_its_status():
+    """Whether it is the status that no rule knows, or the body that fits none."""
+    rules = (rule("ok", 200, state="sold"), rule("busy", "4xx", code="BUSY"))
+    assert unmapped("bid", rules, 500) == "status 500, which no rule of [bid] names"
+    assert unmapped("poll", rules, 404) == "status 404 with a body that no rule of [poll] fits"
 
 
 def test_the_first_rule_that_fits_decides():
@@ -63,7 +79,7 @@ def test_the_first_rule_that_fits_decides():
     assert verdict_of(rules, 404, b'{"code": "FULL", "data": {"left": 1}}') == "declined"
     assert verdict_of(rules, 404, b'{"code": "BUSY"}') == "busy"
     assert verdict_of(rules, 500, b'{"code": "BUSY"}') == "unknown"
-    assert verdict_of((), 200, b"") == "error"
+    assert verdict_of((), 200, b"") is None
 
 
 def test_json_is_read_only_where_a_rule_asks_for_it(monkeypatch):
@@ -97,9 +113,9 @@ def test_a_body_that_is_no_table_fits_no_json_rule(body):
 
 
 @given(st.binary(), st.integers(0, 999))
-def test_any_reply_has_a_verdict(body, status):
+def test_any_reply_is_read(body, status):
     """Services under load answer all kinds of things."""
-    assert verdict_of(PollRequest().reply, status, body) in ("pending", "error")
+    assert verdict_of(PollRequest().reply, status, body) in ("pending", None)
 
 
 @pytest.mark.parametrize(

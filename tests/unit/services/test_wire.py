@@ -5,6 +5,7 @@ import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from tests.scripted_service import ScriptedService, answer
 from oversold.errors import UsageError
 from oversold.services import wire
 from oversold.services.mapping import Service
-from oversold.services.reader import MAX_REPLY_BYTES, NOT_HTTP, Reader
+from oversold.services.reader import MAX_LIST_BYTES, MAX_REPLY_BYTES, NOT_HTTP, Reader
 from oversold.services.wire import (
     Connection,
     NoAnswerError,
@@ -289,6 +290,36 @@ def test_too_large(connect, data):
     with ScriptedService(data) as server, pytest.raises(NotHttpError) as raised:
         connect(server).ask(REQUEST)
     assert "\n" not in str(raised.value)
+
+
+def test_a_list_may_be_longer():
+    """Whoever asks for all orders allows for more, and no more than that."""
+    body = b"x" * 3 * MAX_REPLY_BYTES
+    with ScriptedService(answer(200, body)) as server:
+        assert ask_once(service(server.url), REQUEST, most_bytes=MAX_LIST_BYTES).body == body
+        with pytest.raises(NotHttpError, match="larger than 2,097,152 bytes"):
+            ask_once(service(server.url), REQUEST, most_bytes=2 * MAX_REPLY_BYTES)
+
+
+def test_one_connection_serves_a_whole_run(connect):
+    """Hundreds of requests, one thread after the other, and connections that are closed now and then: each request
+    has its own answer and arrives once."""
+    acts = [answer(200, b"%d" % n, *(["Connection: close"] if n % 7 == 6 else [])) for n in range(300)]
+    with ScriptedService(*acts) as server:
+        connection = connect(server)
+        heard = []
+
+        def ask():
+            heard.extend(int(connection.ask(REQUEST).body) for _ in range(100))
+
+        for _ in range(3):
+            thread = threading.Thread(target=ask)
+            thread.start()
+            thread.join()
+            server.hang_up()  # idle for too long
+        assert heard == list(range(300))
+        assert len(server.requests) == 300
+        assert server.connections == 1 + 42 + 2
 
 
 def test_large_request(connect):

@@ -90,18 +90,21 @@ def test_request_as_sent(lane):
     ("status", "expected"),
     [
         *[(200, OK), (201, OK), (409, SOLD_OUT), (429, BUSY), (503, BUSY), (402, DECLINED), (422, DECLINED)],
-        *[(500, ERROR), (302, ERROR), (404, ERROR), (204, ERROR)],
+        *[(500, UNKNOWN), (502, UNKNOWN), (504, UNKNOWN), (302, ERROR), (404, ERROR), (204, ERROR)],
     ],
 )
 def test_answers(lane, status, expected):
-    """Each default status becomes its outcome; all others are errors, and redirects are not followed."""
+    """Each default status becomes its outcome; all others are errors that are told as nobody's rule, and redirects
+    are not followed."""
     with ScriptedService(answer(status, b"" if status == 204 else b"{}", "Location: /elsewhere")) as server:
         one = lane(server.url)
         tap = tapped(one)
         assert told(tap) == expected
         assert len(server.requests) == 1
     assert tap.t_sent <= tap.t_reserved
-    assert one.target.faults.rows() == []
+    text = f"status {status}, which no rule of [bid] names"
+    faults = [{"kind": "unmapped", "phase": "bid", "text": text, "count": 1}] if expected == ERROR else []
+    assert one.target.faults.rows() == faults
 
 
 def test_own_rules(lane):
@@ -123,8 +126,7 @@ def test_own_rules(lane):
         (answer(200, b'{"status": "confirmed"}'), OK),
         (answer(200, b'{"status": "sold_out"}'), SOLD_OUT),
         (answer(200, b'{"status": "declined"}'), DECLINED),
-        (answer(500), ERROR),
-        (answer(200, b'{"status": "what?"}'), ERROR),
+        (answer(200, b'{"status": "error"}'), ERROR),
     ],
 )
 def test_pending_is_asked_about(lane, final, expected):
@@ -141,6 +143,31 @@ def test_pending_for_ever(lane):
     with ScriptedService(PENDING) as server:
         assert told(tapped(lane(server.url, poll=QUICK))) == UNKNOWN
         assert len(server.requests) > 2
+
+
+@pytest.mark.parametrize("says_nothing", [429, 500, 502, 503, 302])
+def test_a_poll_that_fails_says_nothing_of_the_bid(lane, says_nothing):
+    """It is asked again: a bid that was sold is no definite no, because a question about it failed."""
+    with ScriptedService(PENDING, answer(says_nothing), answer(200, b'{"status": "confirmed"}')) as server:
+        one = lane(server.url, poll=QUICK | {"for_s": 5})
+        assert told(tapped(one)) == OK
+    assert one.target.faults.rows() == []
+
+
+@pytest.mark.parametrize(
+    ("last", "text"),
+    [
+        (answer(401), "status 401, which no rule of [poll] names"),
+        (answer(200, b'{"status": "what?"}'), "status 200 with a body that no rule of [poll] fits"),
+    ],
+)
+def test_a_poll_that_never_says_anything(lane, last, text):
+    """The bid is unknown when the time is over, and what was answered instead is told once a bid."""
+    with ScriptedService(PENDING, last) as server:
+        one = lane(server.url, poll=QUICK)
+        assert told(tapped(one)) == UNKNOWN
+        assert len(server.requests) > 2
+    assert one.target.faults.rows() == [{"kind": "unmapped", "phase": "poll", "text": text, "count": 1}]
 
 
 def test_lost_poll_is_asked_again(lane):

@@ -8,9 +8,10 @@ from typing import NamedTuple
 
 from oversold.clock import Clock
 from oversold.errors import UsageError
-from oversold.services.mapping import Service
+from oversold.services.mapping import LedgerProbe, Service
 from oversold.services.placeholders import Value
 from oversold.services.probes.rows import NotNowError, Row
+from oversold.services.said import hushed, secrets_of
 
 __all__ = ["NotNowError", "Reading", "Row", "read", "settled"]
 PAUSES = 4  # readings in the time for which nothing may change
@@ -39,6 +40,15 @@ def read(service: Service, fixed: Mapping[str, Value]) -> list[Row]:
     probe = service.ledger
     if probe is None:
         raise UsageError(f"the service {service.name} has no ledger to read: add [ledger] to its file")
+    try:
+        return _read(service, probe, fixed)
+    except UsageError as error:
+        # What somebody's books say may hold anything, and a message may show a part of it.
+        text = hushed(str(error), secrets_of(service))
+        raise type(error)(text) from None
+
+
+def _read(service: Service, probe: LedgerProbe, fixed: Mapping[str, Value]) -> list[Row]:
     # Each is imported when it is needed: a CSV file needs no SQL.
     if probe.kind == "sql":
         from oversold.services.probes import sql

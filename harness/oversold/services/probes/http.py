@@ -11,6 +11,7 @@ from oversold.errors import UsageError
 from oversold.services.mapping import LedgerProbe, Service
 from oversold.services.placeholders import Value
 from oversold.services.probes.rows import OURS, NotNowError, Row, columns_of, listed, rows_of
+from oversold.services.reader import MAX_LIST_BYTES
 from oversold.services.replies import at_path
 from oversold.services.templates import Prepared
 from oversold.services.wire import NoAnswerError, NotHttpError, NotSentError, Reply, ask_once
@@ -28,7 +29,8 @@ def read(service: Service, probe: LedgerProbe, fixed: Mapping[str, Value]) -> li
     """
     assert probe.http is not None
     try:
-        reply = ask_once(service, Prepared(service, probe.http, fixed).render({}))
+        asked = Prepared(service, probe.http, fixed).render({})
+        reply = ask_once(service, asked, most_bytes=MAX_LIST_BYTES)
     except NotHttpError as error:
         raise UsageError(f"the ledger's request failed ({error}): mend ledger.http, or the service") from None
     except (NotSentError, NoAnswerError) as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +24,7 @@ from oversold.services.probes.rows import NotNowError, Row, columns_of, rows_of
 WHERE = "the ledger's query"
 # Options that choose another server than the one which the URL names, and which was checked.
 ELSEWHERE = ("hostaddr", "service", "servicefile", "read_default_file", "read_default_group")
+DETOURS = ("PGHOSTADDR", "PGSERVICE")  # the environment's words for some of the same
 SHAPE = "postgresql://user:password@host/database, mysql://..., mariadb://... or sqlite:///file"
 DRIVERS = {
     "postgresql": "postgresql+psycopg",
@@ -44,6 +46,7 @@ def read(probe: LedgerProbe, tranche_id: str) -> list[Row]:
         NotNowError: the server does not answer, or not in time.
     """
     url = url_of(expand(probe.sql or ""))
+    refuse_detours(url)
     statement = sa.text(probe.query or "")
     wanted = set(statement.compile().params)
     if unknown := sorted(wanted - {"tranche_id"}):
@@ -91,6 +94,20 @@ def url_of(text: str) -> sa.URL:
         # Left to the driver, the environment would choose a server.
         url = url.set(host="127.0.0.1")
     return url.set(drivername=DRIVERS[backend])
+
+
+def refuse_detours(url: sa.URL) -> None:
+    """Refuse an environment by which PostgreSQL's library would ask another server than the URL's.
+
+    Raises:
+        UsageError: which variable leads elsewhere.
+    """
+    for name in DETOURS if url.get_backend_name() == "postgresql" else ():
+        if os.environ.get(name):
+            raise UsageError(
+                f"the environment variable {name} leads past the host of ledger.sql, which is the one that was "
+                "checked: unset it"
+            )
 
 
 @contextmanager

@@ -5,8 +5,7 @@ The service is told where our channels are, and pays through them. Their books a
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, ClassVar, Protocol, cast
 
 from oversold.clock import Clock
@@ -15,14 +14,18 @@ from oversold.model import Job, Payday, PayoutState
 from oversold.services.mapping import Service
 from oversold.services.paydays import PaydayRequests
 from oversold.services.payout_mapping import JobRequest, PayoutService, StateRequest
-from oversold.services.replies import at_path, verdict_of
+from oversold.services.reader import MAX_LIST_BYTES
+from oversold.services.replies import at_path, document_of, verdict_of
 from oversold.services.requests import Answer
+from oversold.services.said import hushed, said, secrets_of, shortened
 from oversold.services.wire import Address, Connection, NoAnswerError, NotSentError, Reply, address_of
 from oversold.strategies.payouts.desk import END_STATUSES
 from oversold.strategies.payouts.interface import PayoutContext, PayoutStrategy
 
 KILL_S = 1.5  # whoever kills a job waits for two seconds
-SHOWN = 120  # characters of a reply that does not fit
+PASSING_S = 10  # for so long a start may be asked about in vain
+# They say nothing of what was asked: too much, not now, or a gateway that heard nothing.
+PASSING = (408, 425, 429, 502, 503, 504)
 
 
 class ServiceGoneError(ConnectionError):
@@ -58,7 +61,7 @@ class ServiceClient:
         """Tell the service what is due, and where the channels are."""
         urls = {name: cast(Reached, channel).url for name, channel in self._channels.items()}
         for request in self._requests(payday.payday_id).obligations(payday, urls):
-            _document("[obligations]", self._line.ask(request))
+            self._line.document("[obligations]", request)
 
     def run_job(self, job: Job) -> None:
         """Start the job and wait until it is done. Whoever kills this worker kills the service's job as well,
@@ -79,10 +82,12 @@ class ServiceClient:
         request = self.payout.reconcile
         if request is None:
             return sum(state.status not in END_STATUSES for state in self.state(payday_id).values())
-        reply = self._line.ask(self._requests(payday_id).once(request))
-        found = at_path(_document("[reconcile]", reply), request.open)
+        document, reply = self._line.document("[reconcile]", self._requests(payday_id).once(request))
+        found = at_path(document, request.open)
         if isinstance(found, bool) or not isinstance(found, int) or found < 0:
-            raise StrangeReplyError(f"[reconcile] has no number at open = {request.open!r}: {_text(reply)}")
+            raise StrangeReplyError(
+                f"[reconcile] has no number at open = {request.open!r}: {said(self.service, reply)}"
+            )
         return found
 
     def state(self, payday_id: str) -> Mapping[str, PayoutState]:
@@ -90,11 +95,12 @@ class ServiceClient:
         request = self.payout.state
         if request is None:
             return {}
-        reply = self._line.ask(self._requests(payday_id).once(request))
-        rows = at_path(_document("[state]", reply), request.rows)
+        document, reply = self._line.document("[state]", self._requests(payday_id).once(request))
+        rows = at_path(document, request.rows)
         if not isinstance(rows, list):
-            raise StrangeReplyError(f"[state] has no list at rows = {request.rows!r}: {_text(reply)}")
-        states = (_state(request, row) for row in rows)
+            raise StrangeReplyError(f"[state] has no list at rows = {request.rows!r}: {said(self.service, reply)}")
+        secrets = secrets_of(self.service)
+        states = (_state(request, row, secrets) for row in rows)
         # A service may keep the paydays of earlier runs, and list them too.
         return {name: state for name, state in states if name.startswith(f"{payday_id}-")}
 
@@ -107,7 +113,7 @@ class _Line:
     was thrown out while waiting."""
 
     def __init__(self, service: Service) -> None:
-        self._service = service
+        self.service = service
         self._address: Address | None = None  # made when it is needed: most workers never ask
 
     def ask(self, request: bytes, timeout_s: float | None = None) -> Reply:
@@ -117,15 +123,33 @@ class _Line:
             ServiceGoneError: there is none.
         """
         if self._address is None:
-            self._address = address_of(self._service)
-        connection = Connection(self._address._replace(timeout_s=timeout_s or self._service.timeout_s))
+            self._address = address_of(self.service)
+        address = self._address._replace(timeout_s=timeout_s or self.service.timeout_s)
+        connection = Connection(address, most_bytes=MAX_LIST_BYTES)
         try:
             return connection.ask(request)
         except (NotSentError, NoAnswerError) as error:
-            where = f"the service {self._service.name} at {self._service.url}"
+            where = f"the service {self.service.name} at {self.service.url}"
             raise ServiceGoneError(f"{where} does not answer: {error}") from error
         finally:
             connection.close()
+
+    def document(self, section: str, request: bytes) -> tuple[Any, Reply]:
+        """Return the JSON of a good answer, None where there is none in it, and the answer itself.
+
+        Raises:
+            ServiceGoneError: there is no answer, or one that says nothing.
+            StrangeReplyError: it is a bad one.
+        """
+        reply = self.ask(request)
+        if reply.status >= 300:
+            raise self.unfit(section, reply, PASSING)
+        return document_of(reply.body), reply
+
+    def unfit(self, section: str, reply: Reply, passing: Collection[int]) -> ServiceGoneError | StrangeReplyError:
+        """Return the error for an answer that fits nothing: one of the statuses `passing` tells nothing."""
+        text = f"{section} was answered with status {reply.status}: {said(self.service, reply)}"
+        return ServiceGoneError(text) if reply.status in passing else StrangeReplyError(text)
 
 
 class _Start:
@@ -136,6 +160,7 @@ class _Start:
         self._until_s = clock.now_s() + asked.done.for_s
         self._job_id: str | int | None = None
         self._location: str | None = None
+        self._vain_since_s: float | None = None
 
     def follow(self) -> None:
         """Start the job, again as long as the service is busy, and wait until it is done.
@@ -150,8 +175,7 @@ class _Start:
             verdict = self._start()
         while verdict != "ok":
             self._wait()
-            reply = self._line.ask(self._requests.done(self._job, self._job_id, self._location))
-            verdict = _verdict("[job.done]", self._asked.done.reply, reply)
+            verdict = self._asked_again()
 
     def kill(self) -> None:
         """Tell the service to kill the job, if its file says how; what it answers changes nothing any more."""
@@ -164,9 +188,27 @@ class _Start:
 
     def _start(self) -> Answer:
         reply = self._line.ask(self._requests.job(self._job), max(0.001, self._until_s - self._clock.now_s()))
-        verdict = _verdict("[job]", self._asked.reply, reply)
+        verdict = verdict_of(self._asked.reply, reply.status, reply.body)
+        if verdict is None or verdict == "error":
+            # A rule of the file that says error is believed whatever the status.
+            raise self._line.unfit("[job]", reply, PASSING if verdict is None else ())
         if verdict == "pending":
             self._note(reply)
+        return verdict
+
+    def _asked_again(self) -> Answer:
+        """Ask whether the job is done. A failure of the question says nothing of the job, unless it lasts."""
+        reply = self._line.ask(self._requests.done(self._job, self._job_id, self._location))
+        verdict = verdict_of(self._asked.done.reply, reply.status, reply.body)
+        if verdict is None and (reply.status >= 500 or reply.status in PASSING):
+            now_s = self._clock.now_s()
+            self._vain_since_s = now_s if self._vain_since_s is None else self._vain_since_s
+            if now_s - self._vain_since_s >= PASSING_S:
+                raise self._line.unfit("[job.done]", reply, (reply.status,))
+            return "pending"
+        self._vain_since_s = None
+        if verdict is None or verdict == "error":
+            raise self._line.unfit("[job.done]", reply, ())
         return verdict
 
     def _wait(self) -> None:
@@ -183,9 +225,11 @@ class _Start:
         path = self._asked.job_id
         if path is None:
             return
-        found = at_path(_document("[job]", reply), path)
+        found = at_path(document_of(reply.body), path)
         if isinstance(found, bool) or not isinstance(found, str | int) or found == "":
-            raise StrangeReplyError(f"the reply to [job] has no id at job_id = {path!r}: {_text(reply)}")
+            raise StrangeReplyError(
+                f"the reply to [job] has no id at job_id = {path!r}: {said(self._line.service, reply)}"
+            )
         self._job_id = found
 
 
@@ -211,32 +255,13 @@ def bound(service: Service) -> type[PayoutStrategy]:
     return type("PayoutServiceClient", (ServiceClient,), body)
 
 
-def _verdict(section: str, rules: tuple[Any, ...], reply: Reply) -> Answer:
-    verdict = verdict_of(rules, reply.status, reply.body)
-    if verdict == "error":
-        raise StrangeReplyError(f"{section} was answered with status {reply.status}: {_text(reply)}")
-    return verdict
-
-
-def _state(request: StateRequest, row: Any) -> tuple[str, PayoutState]:
+def _state(request: StateRequest, row: Any, secrets: Sequence[str]) -> tuple[str, PayoutState]:
     name, theirs = at_path(row, request.id), at_path(row, request.status)
     if name is None:
-        raise StrangeReplyError(f"[state] has a row with nothing at id = {request.id!r}: {str(row)[:SHOWN]}")
+        text = shortened(str(row), secrets)
+        raise StrangeReplyError(f"[state] has a row with nothing at id = {request.id!r}: {text}")
     ours = request.statuses.get(str(theirs))
     if ours is None:
-        raise StrangeReplyError(f"[state] says {theirs!r} of {name}, and statuses does not say what that is")
-    return str(name), PayoutState(ours, str(at_path(row, request.reason) or ""))
-
-
-def _document(section: str, reply: Reply) -> Any:
-    """Return the JSON of a good answer; None where there is none in it."""
-    if reply.status >= 300:
-        raise StrangeReplyError(f"{section} was answered with status {reply.status}: {_text(reply)}")
-    try:
-        return json.loads(reply.body)
-    except (ValueError, RecursionError):
-        return None
-
-
-def _text(reply: Reply) -> str:
-    return reply.body[:SHOWN].decode("utf-8", "replace")
+        what, whose = shortened(repr(theirs), secrets), shortened(str(name), secrets)
+        raise StrangeReplyError(f"[state] says {what} of {whose}, and statuses does not say what that is")
+    return str(name), PayoutState(ours, hushed(str(at_path(row, request.reason) or ""), secrets))
