@@ -130,7 +130,7 @@ class Circumstances:
 
     `canary` is how badly the plan's canary broke its promise (bids: oversubscription rate; payouts: duplicate
     rate), None when none was run; `is_canary` when this run is the canary itself. `faults` are the workers'
-    fault rows.
+    fault rows. `answers` is how many taps of a burst were answered at all, None where nobody counted.
     """
 
     plan: Plan
@@ -142,6 +142,7 @@ class Circumstances:
     lost_stores: Sequence[str]
     faults: Sequence[Mapping[str, Any]]
     damaged: Sequence[str] = ()
+    answers: int | None = None
 
     def with_canary(self, rate: float) -> Circumstances:
         """Return the same with what the canary, which this run is, turned out to do."""
@@ -151,7 +152,21 @@ class Circumstances:
     def complete(self) -> bool:
         """Whether nothing was lost, nothing interrupted, and every store answered every call."""
         silent = any(fault["kind"] in {"store", "limit"} for fault in self.faults)
-        return not (self.ended or self.lost_workers or self.lost_stores or self.damaged or silent)
+        lost = self.ended or self.lost_workers or self.lost_stores or self.damaged
+        return not (lost or silent or self.misread)
+
+    @property
+    def misread(self) -> bool:
+        """Whether no answer of a service at all was one that its file names: then the file is to blame."""
+        strange = [fault for fault in self.faults if fault["kind"] == "unmapped"]
+        # A tap that could not be sent has ended with an error, but nobody answered it. One whose polls were
+        # strange to the last has no answer at all.
+        void = sum(fault["count"] for fault in strange if fault["phase"] == "bid") + self.count("store")
+        return bool(strange) and self.answers is not None and void >= self.answers
+
+    def count(self, kind: str) -> int:
+        """Return how many faults of a kind there were."""
+        return sum(fault["count"] for fault in self.faults if fault["kind"] == kind)
 
 
 def proof(circumstances: Circumstances) -> list[Finding]:
@@ -209,17 +224,32 @@ def _behaved(seen: Circumstances) -> Finding:
         return Finding("strategy", "fail", f"The {who} hangs: {seen.ended}.")
     if own:
         first = own[0]
+        if seen.plan.is_service and (first["kind"], first["phase"]) == ("raised", "open"):
+            detail = f"The service did not open what was to be tried: {first['text']}."
+            return Finding("strategy", "fail", detail, {"faults": count})
         what = {"raised": "raised", "nonsense": "gave nonsense", "hung": "hung"}[first["kind"]]
         others = f" ({count} faults in all)" if count > 1 else ""
         detail = f"The {who} {what} in {first['phase']}: {first['text']}{others}."
         return Finding("strategy", "fail", detail, {"faults": count})
-    lost = sum(fault["count"] for fault in seen.faults if fault["kind"] == "store")
-    if lost:
+    return _answered(seen, who)
+
+
+def _answered(seen: Circumstances, who: str) -> Finding:
+    """Judge by whether it was there, and a service by whether it was understood, what did nothing wrong."""
+    unmapped = [fault for fault in seen.faults if fault["kind"] == "unmapped"]
+    if seen.misread:
+        told = ", ".join(f"{fault['text'].partition(',')[0]} ({fault['count']:,} times)" for fault in unmapped)
+        sections = " or ".join(dict.fromkeys(f"[{fault['phase']}]" for fault in unmapped))
+        detail = f"The service answered nothing that {sections} names: {told}: mend path, auth or the reply rules."
+        return Finding("strategy", "inconclusive", detail, {"faults": seen.count("unmapped")})
+    if lost := seen.count("store"):
         first = next(fault for fault in seen.faults if fault["kind"] == "store")
         silent = "The service" if seen.plan.is_service else "A store"
         detail = f"{silent} did not answer {lost} times, first in {first['phase']}: {first['text']}."
         return Finding("strategy", "inconclusive", detail, {"faults": lost})
-    return Finding("strategy", "pass", f"The {who} answered every call.")
+    others = [(fault["count"], "reply" if fault["count"] == 1 else "replies", fault["text"]) for fault in unmapped]
+    also = "".join(f"; {count:,} {noun} had {text}" for count, noun, text in others)
+    return Finding("strategy", "pass", f"The {who} answered every call{also}.")
 
 
 def _canary(seen: Circumstances) -> Finding:

@@ -32,12 +32,13 @@ def summarise(evidence: Evidence, findings: Sequence[Finding], plan: BidPlan) ->
             "dust_fen": int(under.get("dust_fen", 0)),
         },
         "rates": {
-            "oversubscription": float(over.get("rate", 0.0)),
-            "undersubscription": float(under.get("rate", 0.0)),
-            "raw_undersubscription": float(under.get("raw", 0.0)),
+            # Null where no check was made: of a lost ledger, or of a tranche that was never opened, nobody knows.
+            "oversubscription": over.get("rate"),
+            "undersubscription": under.get("rate"),
+            "raw_undersubscription": under.get("raw"),
             "rollback": measures.rollback(taps),
-            "false_full_s": float(full.get("seconds", 0.0)),
-            "false_full_lost_s": float(full.get("lost_s", 0.0)),
+            "false_full_s": full.get("seconds"),
+            "false_full_lost_s": full.get("lost_s"),
         },
         "load": {
             "bids": distinct(taps["bid"]),
@@ -68,18 +69,28 @@ def _fairness(evidence: Evidence) -> dict[str, Any]:
 
 
 def _limits(taps: npt.NDArray[np.void], plan: BidPlan) -> dict[str, Any]:
-    busy = measures.lane_busy(taps, plan.processes * plan.lanes)
+    lanes = plan.processes * plan.lanes
+    busy = measures.lane_busy(taps, lanes)
     wait_ms, service_ms = _waits_ms(taps)
+    # Over HTTP a lane is a connection, and all that it does is to wait for the service.
+    who, theirs, one = ("the service", *_connections(lanes)) if plan.http else ("the lanes", "", "one")
     causes = []
     if busy >= LANES_BUSY:
-        causes.append(f"the lanes ({busy:.0%} busy)")
+        causes.append(f"{who} ({theirs}{busy:.0%} busy)")
     elif wait_ms > service_ms:
-        causes.append(f"the lanes (half of the bids waited {wait_ms:,.0f} ms or more for one)")
+        causes.append(f"{who} (half of the bids waited {wait_ms:,.0f} ms or more for {one})")
     return {
         "causes": causes,
         "otherwise": "the bidders' own arrival and think times",
         "lane_busy": round(busy, 3),
     }
+
+
+def _connections(number: int) -> tuple[str, str]:
+    """Return how to say that all of them were something, and how to say that somebody waited for one."""
+    if number == 1:
+        return "its one connection was ", "its one connection"
+    return f"its {number:,} connections were ", f"one of its {number:,} connections"
 
 
 def _waits_ms(history: npt.NDArray[np.void]) -> tuple[float, float]:

@@ -247,7 +247,7 @@ def _canary_document(canary: Plan, of_loads: Sequence[Mapping[str, Any] | None])
 
 def broken_share(summary: Mapping[str, Any]) -> float:
     """Return how badly a run broke the promise that its canary must break: oversubscription or duplicate rate."""
-    return float(summary["rates"][_promise(summary)])
+    return float(summary["rates"][_promise(summary)] or 0.0)  # null: nobody knows
 
 
 def _payout_facts(summary: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,14 +11,21 @@ from typing import Any
 
 from oversold.model import Finding, Verdict
 
+# Numbers that say how badly a promise was broken: without a finding on it they are none.
+PROMISES = frozenset({"oversubscription", "undersubscription", "duplicate", "overpaid", "missed"})
 # Which finding a number belongs to, where it is not the one of its name.
 CHECKS = {"false_full_s": "false_full", "duplicate": "overpaid"}
+# Findings on whether all that happened is known. Those on whether the load was hard enough are others.
+GROUNDS = ("complete", "strategy", "ledger", "books", "truth")
 MARKS = {"pass": "pass", "fail": "FAIL", "inconclusive": "INCONCLUSIVE"}
 BRIEF = 200  # pytest cuts what an object says of itself soon after
 
 
 class Number(float):
-    """A number of a run that knows its name and its run, so that a failing assert can tell both."""
+    """A number of a run that knows its name and its run, so that a failing assert can tell both.
+
+    It is NaN where the run cannot tell: whatever that is compared with by `==` or `<=`, the assert fails.
+    """
 
     name: str
     result: Result
@@ -151,8 +159,11 @@ class Result:
         order = {"fail": 1, "inconclusive": 2, "pass": 3}
         rows.sort(key=lambda each: 0 if each.check == own else order[each.verdict])
         told = [f"{each.check}: {MARKS[each.verdict]}: {each.detail}" for each in rows]
+        counted = about in self.summary.get("rates", {})
+        unknown = [f"{about}: this run cannot tell"] * (counted and math.isnan(self._known(str(about))))
         return [
             f"oversold: {self.strategy}: {self.verdict}",
+            *unknown,
             *told,
             f"repeat: {self.command}",
             f"files: {self.folder}",
@@ -168,4 +179,20 @@ class Result:
         rates = self._table("rates")
         if name not in rates:
             raise AttributeError(f"a run of {self.summary['scenario']} has no {name}: it has {', '.join(rates)}")
-        return Number(float(rates[name]), name, self)
+        return Number(self._known(name), name, self)
+
+    def _known(self, name: str) -> float:
+        """Return a rate; NaN where nobody judged it, or where something is missing that it was counted from.
+
+        A broken promise stands in any case. And a load that was too easy takes nothing from what was counted.
+        """
+        value, findings = self.summary["rates"][name], self.findings
+        own = findings.get(CHECKS.get(name, name))
+        doubts = [own] if own else []
+        doubts += [findings[check] for check in GROUNDS if check in findings]
+        if value is None or (own is None and name in PROMISES):
+            return math.nan
+        broken = own is not None and own.verdict == "fail"
+        if not broken and any(each.verdict == "inconclusive" for each in doubts):
+            return math.nan
+        return float(value)

@@ -17,6 +17,7 @@ from oversold.assignment import Assignment
 from oversold.audit import Circumstances, Raw, read_raw
 from oversold.bid_plan import BidPlan
 from oversold.errors import UsageError
+from oversold.evidence import Outcome
 from oversold.load.launch import Ending, Follower, drive, heard
 from oversold.model import Finding
 from oversold.plan import Kind, Plan
@@ -182,4 +183,5 @@ def _circumstances(session: Session, plan: Plan, burst: Burst, raw: Raw, canary:
         lost_stores=session.lost_stores(plan),
         faults=sorted(faults, key=lambda row: -row["count"]),
         damaged=raw.damaged,
+        answers=int((raw.taps["outcome"] != Outcome.UNKNOWN).sum()),
     )

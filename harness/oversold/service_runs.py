@@ -180,8 +180,9 @@ def audited(
     findings += [generator(raw), *truth.doubts]
     parquet.write(folder, evidence.history, evidence.ledger, evidence.status_log, evidence.claims)
     own = summarise(evidence, findings, plan)
-    full = false_full(evidence).values
-    own["rates"] |= {"false_full_s": float(full["seconds"]), "false_full_lost_s": float(full["lost_s"])}
+    if burst.opened and not (truth.lost or truth.only_claims):
+        full = false_full(evidence).values
+        own["rates"] |= {"false_full_s": float(full["seconds"]), "false_full_lost_s": float(full["lost_s"])}
     if service:
         own["http"] = {**service.public(), "served_by": "itself"}
     else:

@@ -67,7 +67,7 @@ def fault(kind, phase="reserve", text="KeyError: 1", count=1):
 
 def doubts(seen, left, offered_fen=OFFERED):
     """Return the findings that say whether a burst proves anything, as `bid_runs.audited` has them."""
-    own = [bid_runs._demand(seen.plan, offered_fen), bid_runs._overlap(left), generator(left)]
+    own = [bid_runs._demand(seen.plan, offered_fen), bid_runs._overlap(seen.plan, left), generator(left)]
     return proof(seen) + own
 
 
@@ -200,6 +200,58 @@ def test_the_strategys_own_faults_come_before_those_of_the_stores():
 def test_what_is_missing_makes_a_run_incomplete(fields, complete):
     """A strategy's own fault leaves no gap in the record; everything else does."""
     assert circumstances(**fields).complete is complete
+
+
+def service(*faults, **fields):
+    """Return the circumstances of a burst against somebody's service with these faults."""
+    plan = BidPlan(scenario="s", strategy="shop.toml", capacity_fen=1000)
+    return circumstances(plan=plan, faults=faults, **fields)
+
+
+NO_RULE = "status 404, which no rule of [bid] names"
+
+
+def test_a_service_that_was_never_understood_is_not_judged():
+    """Where no answer at all is one that the file names, the file is to blame: a doubt."""
+    seen = service(fault("unmapped", "bid", NO_RULE, 150), fault("store", "bid", "refused", 2), answers=152)
+    found = proven(seen=seen)["strategy"]
+    assert found.verdict == "inconclusive"
+    assert found.detail == (
+        "The service answered nothing that [bid] names: status 404 (150 times): mend path, auth or the reply "
+        "rules."
+    )
+    assert seen.complete is False
+
+
+def test_a_service_whose_polls_were_never_understood_is_not_judged():
+    """Every bid was pending for good: nobody had an answer. One answer among them, and the polls are only told."""
+    row = fault("unmapped", "poll", "status 200 with a body that no rule of [poll] fits", 150)
+    nobody, somebody = (proven(seen=service(row, answers=answers))["strategy"] for answers in (0, 1))
+    assert (nobody.verdict, somebody.verdict) == ("inconclusive", "pass")
+    assert (
+        "nothing that [poll] names: status 200 with a body that no rule of [poll] fits (150 times)"
+        in nobody.detail
+    )
+
+
+def test_a_few_strange_replies_are_only_told():
+    """One answer that a rule names, and the others count as errors; also where nobody counted answers."""
+    rows = (fault("unmapped", "bid", NO_RULE, 3), fault("unmapped", "bid", NO_RULE.replace("404", "500"), 1))
+    for answers in (5, None):
+        seen = service(*rows, answers=answers)
+        found = proven(seen=seen)["strategy"]
+        assert (found.verdict, seen.complete) == ("pass", True)
+        assert found.detail.startswith(f"The service answered every call; 3 replies had {NO_RULE}; 1 reply had")
+    assert proven(seen=service(*rows, answers=4))["strategy"].verdict == "inconclusive"
+
+
+def test_a_service_that_does_not_open_is_told_without_our_words():
+    """It did not "raise in open"; a strategy's class does."""
+    row = fault("raised", "open", "it answered 500 to [open]: boom")
+    assert proven(seen=service(row))["strategy"].detail == (
+        "The service did not open what was to be tried: it answered 500 to [open]: boom."
+    )
+    assert proven(seen=circumstances(faults=[row]))["strategy"].detail.startswith("The strategy raised in open")
 
 
 def finding(verdict_, detail="d"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import os
 import re
 import subprocess
@@ -95,6 +96,45 @@ def test_a_number_that_a_run_does_not_have() -> None:
         _ = result().duplicate
     with pytest.raises(AttributeError, match="this run has no latency_ms"):
         _ = result(latency_ms=None).latency
+
+
+def found(check: str, verdict: str) -> dict[str, Any]:
+    """Return a row of `findings`."""
+    return {"check": check, "verdict": verdict, "detail": f"{check}.", "values": {}}
+
+
+@pytest.mark.parametrize("check", ["complete", "strategy", "ledger", "truth", "oversubscription"])
+def test_a_number_that_the_run_cannot_tell_equals_nothing(check: str) -> None:
+    """Where something is missing that it was counted from, no assert on it holds, and the story says why."""
+    rows = [found("oversubscription", "pass"), found(check, "inconclusive")]
+    one = result("inconclusive", rates={"oversubscription": 0.0}, findings=rows)
+    assert math.isnan(one.oversubscription)
+    assert not any((one.oversubscription == 0, one.oversubscription <= 0.1, one.oversubscription >= 0))
+    assert one.story("oversubscription")[1] == "oversubscription: this run cannot tell"
+    assert f"{check}: INCONCLUSIVE: {check}." in one.story("oversubscription")
+
+
+@pytest.mark.parametrize("check", ["canary", "demand", "overlap", "generator"])
+def test_a_load_that_proves_nothing_takes_nothing_from_what_was_counted(check: str) -> None:
+    """The number of a whole run is a fact; that the load was too easy is told by the verdict."""
+    rows = [found("oversubscription", "pass"), found(check, "inconclusive")]
+    one = result("inconclusive", rates={"oversubscription": 0.0}, findings=rows)
+    assert one.oversubscription == 0
+    assert "oversubscription: this run cannot tell" not in one.story("oversubscription")
+
+
+def test_a_number_that_nobody_judged_equals_nothing() -> None:
+    """A tranche that was never opened, or a lost ledger, has no share oversold; rollbacks need no finding."""
+    rates = {"oversubscription": 0.0, "undersubscription": None, "rollback": 0.1, "false_full_s": None}
+    one = result("inconclusive", rates=rates, findings=[])
+    assert all(math.isnan(each) for each in (one.oversubscription, one.undersubscription, one.false_full_s))
+    assert one.rollback == 0.1
+
+
+def test_a_broken_promise_is_a_number_whatever_is_missing() -> None:
+    """An order in the ledger is a fact, though a worker was lost."""
+    rows = [found("oversubscription", "fail"), found("complete", "inconclusive")]
+    assert result("fail", findings=rows).oversubscription == 0.17
 
 
 def test_of_two_findings_of_one_name_the_worse_is_told() -> None:

@@ -93,7 +93,7 @@ def summarised(seen=None, manifests=None, wall_s=3.0):
     around = Circumstances(plan, False, 0.2, None, False, (), (), ())
     reports = {0: manifest(), 1: manifest()} if manifests is None else manifests
     left = Raw(seen.history, reports, 0, 0, True)
-    own = [bid_runs._demand(plan, 1500), bid_runs._overlap(left), generator(left)]
+    own = [bid_runs._demand(plan, 1500), bid_runs._overlap(plan, left), generator(left)]
     findings = audit(seen) + proof(around) + own
     url = f"redis://:{SECRET}@127.0.0.1:1/0"
     endpoints = {
@@ -212,6 +212,36 @@ def test_busy_lanes_set_the_pace():
     assert "the lanes (78% busy)" not in summarised(seen)["limits"]["limited_by"]
     seen.history["t_done"][:] = 10_000_000, 18_000_000, 18_000_000
     assert "the lanes (100% busy)" in summarised(seen)["limits"]["limited_by"]
+
+
+def test_over_http_the_lanes_are_connections_that_wait_for_the_service():
+    """It is the service that sets the pace, by how long its connections were busy or were waited for."""
+    plan = BidPlan(scenario="s", strategy="shop.toml", capacity_fen=1000, users=3, lanes=64, http=True)
+    assert plan.http
+    seen = some_run()
+    assert bid_summary._limits(seen.history, plan)["causes"] == []
+    one = plan.model_copy(update={"lanes": 1, "processes": 1})
+    assert bid_summary._limits(seen.history, one)["causes"] == ["the service (its one connection was 140% busy)"]
+    seen.history["t_intended"] = seen.history["t_admitted"] - 20_000_000
+    causes = ["the service (half of the bids waited 20 ms or more for one of its 128 connections)"]
+    assert bid_summary._limits(seen.history, plan)["causes"] == causes
+
+
+def test_what_was_not_judged_has_no_rate():
+    """Without a ledger nobody knows what was sold: null, and not the zero that a clean run has."""
+    plan = BidPlan(scenario="bid-burst", strategy="redis-lua", capacity_fen=1000, users=3)
+    rates = bid_summary.summarise(some_run(), [], plan)["rates"]
+    judged = (
+        "oversubscription",
+        "undersubscription",
+        "raw_undersubscription",
+        "false_full_s",
+        "false_full_lost_s",
+    )
+    assert {name: rates[name] for name in judged} == dict.fromkeys(judged)
+    assert rates["rollback"] == 0.0
+    known = bid_summary.summarise(some_run(), audit(some_run()), plan)["rates"]
+    assert {name: known[name] for name in judged} == dict.fromkeys(judged, 0.0)
 
 
 def test_the_environment_names_what_makes_runs_comparable():

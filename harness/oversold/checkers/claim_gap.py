@@ -1,20 +1,31 @@
-"""Do the bidders' receipts and the strategy's own books agree with the ledger?"""
+"""Do the bidders' receipts and the design's own books agree with the ledger?"""
+
+from typing import NamedTuple
 
 import numpy as np
 
-from oversold.checkers.judging import judge
+from oversold.checkers.judging import counted, judge
 from oversold.checkers.taps import told_ok
 from oversold.evidence import Evidence, Outcome
 from oversold.model import Finding, yuan
 
 
-def _in_doubt_fen(evidence: Evidence) -> int:
-    """Return the orders, in fen, of bids that were never told ok but have a tap of unknown outcome."""
+class Unanswered(NamedTuple):
+    """Bids that were never told ok but have a tap of unknown outcome: how many, how many of them have an order,
+    and what those orders come to."""
+
+    bids: int
+    ordered: int
+    ordered_fen: int
+
+
+def _unanswered(evidence: Evidence) -> Unanswered:
     history, ledger = evidence.history, evidence.ledger
-    unknown = history["bid"][history["outcome"] == Outcome.UNKNOWN].astype(np.int64)
     told, _ = told_ok(history)
-    in_doubt = np.isin(ledger.bid, unknown) & ~np.isin(ledger.bid, told)
-    return int(ledger.amount_fen[in_doubt].sum())
+    unknown = np.unique(history["bid"][history["outcome"] == Outcome.UNKNOWN].astype(np.int64))
+    unknown = unknown[~np.isin(unknown, told)]
+    theirs = np.isin(ledger.bid, unknown)
+    return Unanswered(len(unknown), int(np.isin(unknown, ledger.bid).sum()), int(ledger.amount_fen[theirs].sum()))
 
 
 def claim_gap(evidence: Evidence) -> Finding:
@@ -24,21 +35,45 @@ def claim_gap(evidence: Evidence) -> Finding:
     were told nothing, a usual cause of that gap), `remaining_gap_fen` (claimed against unsold stock; missing
     where the strategy claims no number).
     """
-    ledger, claim = evidence.ledger, evidence.final_claim
     told_fen = int(told_ok(evidence.history)[1].sum())
-    ok_gap = abs(told_fen - ledger.confirmed_fen)
-    in_doubt = _in_doubt_fen(evidence)
-    values: dict[str, float] = {"ok_gap_fen": ok_gap, "in_doubt_fen": in_doubt}
-    receipts = f"Bidders were told ok for {yuan(told_fen)} and the ledger has {yuan(ledger.confirmed_fen)}"
-    if ok_gap and in_doubt:
-        receipts += f" ({yuan(in_doubt)} of it for bidders who never heard)"
+    in_doubt_fen = _unanswered(evidence).ordered_fen
+    gap_fen = abs(told_fen - evidence.ledger.confirmed_fen)
+    aside = f" ({yuan(in_doubt_fen)} of it for bidders who never heard)" if gap_fen and in_doubt_fen else ""
+    return _judged(evidence, "the strategy", told_fen, gap_fen, in_doubt_fen, aside)
+
+
+def claim_gap_over_http(evidence: Evidence) -> Finding:
+    """Judge as `claim_gap` does, but forgive orders whose bidders were told nothing: an answer can be lost on its
+    way, and nobody was told anything wrong. `ok_gap_fen` then leaves those orders out."""
+    told_fen = int(told_ok(evidence.history)[1].sum())
+    unanswered = _unanswered(evidence)
+    gap_fen = abs(told_fen + unanswered.ordered_fen - evidence.ledger.confirmed_fen)
+    return _judged(evidence, "the service", told_fen, gap_fen, unanswered.ordered_fen, _resolved(unanswered))
+
+
+def _resolved(unanswered: Unanswered) -> str:
+    """Say what the ledger knows of the bids that were never answered."""
+    if not unanswered.bids:
+        return ""
+    bids = counted(unanswered.bids, "bid")
+    if not unanswered.ordered:
+        return f"; {bids} got no answer, and no order"
+    have = "has an order" if unanswered.ordered == 1 else "have orders"
+    return f"; {bids} got no answer, of which {unanswered.ordered:,} {have}, of {yuan(unanswered.ordered_fen)}"
+
+
+def _judged(evidence: Evidence, who: str, told_fen: int, gap_fen: int, in_doubt_fen: int, aside: str) -> Finding:
+    """Return the finding; `aside` is said after the sum of the ledger."""
+    ledger, claim = evidence.ledger, evidence.final_claim
+    values: dict[str, float] = {"ok_gap_fen": gap_fen, "in_doubt_fen": in_doubt_fen}
+    receipts = f"Bidders were told ok for {yuan(told_fen)} and the ledger has {yuan(ledger.confirmed_fen)}{aside}"
     unsold = evidence.tranche.capacity_fen - ledger.confirmed_fen
     remaining_gap = 0
     if claim is None or claim.remaining_fen is None:
-        books = "the strategy claims no remaining stock to compare"
+        books = f"{who} claims no remaining stock to compare"
     else:
         remaining_gap = abs(claim.remaining_fen - unsold)
         values["remaining_gap_fen"] = remaining_gap
-        books = f"the strategy claims {yuan(claim.remaining_fen)} left, by the ledger it is {yuan(unsold)}"
-    broken = ok_gap > 0 or remaining_gap > 0
+        books = f"{who} claims {yuan(claim.remaining_fen)} left, by the ledger it is {yuan(unsold)}"
+    broken = gap_fen > 0 or remaining_gap > 0
     return judge("claim_gap", evidence, broken=broken, detail=f"{receipts}; {books}.", values=values)

@@ -63,13 +63,16 @@ class Course:
         """Return the periods marked FULL while the ledger still had room for the smallest bid.
 
         They stop counting when the last bidder has left. Only the summary knows when that was: the periods
-        are cut where they come to its `false_full_s`.
+        are cut where they come to its `false_full_s`. Where that is null nobody knows what was left.
         """
         smallest = max(1, int(self.summary["tranche"].get("min_bid_fen") or 1))
         times, sold = self.sold()
         reached = np.flatnonzero(sold > self.sale.capacity_fen - smallest)
         stop = int(times[reached[0]]) if len(reached) else self.t_end_ns
-        told = self.summary.get("rates", {}).get("false_full_s")
+        rates = self.summary.get("rates", {})
+        told = rates.get("false_full_s")
+        if told is None and "false_full_s" in rates:
+            return []
         budget = math.inf if told is None else round(told * 1e9)
         periods = []
         for start, end in self.full_periods():

@@ -36,6 +36,7 @@ from oversold.report.charts_paper import (
 )
 from oversold.report.charts_words import MILLION, amount, broken_note, conditions
 from oversold.report.panels import HEAD_LINES, MAX_PANELS, WIDTH, Panels, write_head
+from oversold.report.phrases import is_service
 from oversold.report.tables import duration
 
 _LOST = "xxxx"  # the hatching of falsely full time that no live hold explains
@@ -272,7 +273,8 @@ def _write_key(figure: Figure, y: float, courses: Sequence[Course]) -> None:
         Line2D([], [], color=INK, lw=1, ls=(0, (5, 3)), label="capacity"),
     ]
     if any(len(course.claimed()[0]) for course in courses):
-        handles.insert(1, Line2D([], [], color=ORANGE, lw=0.9, label="sold (strategy's claim)"))
+        who = "service" if all(is_service(course.summary) for course in courses) else "strategy"
+        handles.insert(1, Line2D([], [], color=ORANGE, lw=0.9, label=f"sold ({who}'s claim)"))
     keys: list[Line2D | Patch] = [*handles]
     if any(course.full_periods() for course in courses):
         keys.append(Patch(facecolor=INK, lw=0, label="marked full"))

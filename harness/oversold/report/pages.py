@@ -12,9 +12,7 @@ from rich.console import Console
 
 from oversold.errors import UsageError
 from oversold.evidence import NEVER
-from oversold.model import yuan
 from oversold.report import cell_tables, cells, parquet, payout_parquet, payout_tables, sources, tables
-from oversold.report.phrases import by_whom
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -134,15 +132,10 @@ def print_run(console: Console, summary: Mapping[str, Any], folder: Path, pictur
     for finding in summary["findings"]:
         mark = {"pass": "pass", "fail": "FAIL", "inconclusive": "unproven"}[finding["verdict"]]
         console.print(f"  {mark:<9}{finding['check']:<18}{finding['detail']}", soft_wrap=True, markup=False)
-    sold = payout_tables.settled(summary) if pays else _sold(summary)
+    sold = payout_tables.settled(summary) if pays else tables.sold(summary)
     console.print(f"\n{sold}; limited by {summary['limits']['limited_by']}.", soft_wrap=True, markup=False)
     _print_places(console, folder, pictures)
     console.print(f"repeat: {summary['command']}", soft_wrap=True, markup=False)
-
-
-def _sold(summary: Mapping[str, Any]) -> str:
-    tranche = summary["tranche"]
-    return f"{yuan(tranche['confirmed_fen'])} of {yuan(tranche['capacity_fen'])} sold {by_whom(summary)}"
 
 
 def print_comparison(

@@ -23,13 +23,14 @@ def span(values: Sequence[Any], template: str, word: Callable[[Any], str]) -> st
 
 def made_under(runs: Sequence[Mapping[str, Any]], *matter: str) -> str:
     """Join what the runs were about with what they were made under: lanes, processes, network delay, seed."""
+    simulated = [run for run in runs if not is_service(run)]  # a service of somebody's has a network of its own
     seeds = [run["seed"] for run in runs if run.get("seed") is not None]
     parts = [
         *matter,
         _path(runs),
         span(recorded(runs, "load", "lanes"), "{} lanes", "{:,}".format),
         span(recorded(runs, "load", "processes"), "{} processes", str),
-        span(recorded(runs, "load", "rtt_ms"), "rtt {} ms", "{:g}".format),
+        span(recorded(simulated, "load", "rtt_ms"), "rtt {} ms", "{:g}".format),
         span(seeds, "seed {}", str),
     ]
     return "  ·  ".join(part for part in parts if part)
@@ -37,8 +38,18 @@ def made_under(runs: Sequence[Mapping[str, Any]], *matter: str) -> str:
 
 def _path(runs: Sequence[Mapping[str, Any]]) -> str:
     """Say that services were driven, and whether their own word is all that there is."""
-    told = "claims only" if any(only_claims(run) for run in runs) else ""
-    return ", ".join(["over HTTP", *filter(None, [told])]) if any(run.get("http") for run in runs) else ""
+    over, claims = sum(bool(run.get("http")) for run in runs), sum(only_claims(run) for run in runs)
+    if not over:
+        return ""
+    said = "over HTTP" if over == len(runs) else f"{over} of {len(runs)} runs over HTTP"
+    if not claims:
+        return said
+    return f"{said}, claims only" if claims == len(runs) else f"{said}, {claims} of them claims only"
+
+
+def is_service(run: Mapping[str, Any]) -> bool:
+    """Tell whether a run is of somebody's running service, described by a TOML file."""
+    return str(run.get("strategy", "")).endswith(".toml")
 
 
 def only_claims(run: Mapping[str, Any]) -> bool:
@@ -49,6 +60,19 @@ def only_claims(run: Mapping[str, Any]) -> bool:
 def by_whom(run: Mapping[str, Any]) -> str:
     """Say where the sum of what was sold is from."""
     return "by its own claims" if only_claims(run) else "by the ledger"
+
+
+def unanswered(run: Mapping[str, Any]) -> str:
+    """Say what the ledger knows of the bids that got no answer over HTTP; nothing where there are none."""
+    http = run.get("http") or {}
+    if not (count := http.get("unknown")):
+        return ""
+    said = f"{count:,} {'bid' if count == 1 else 'bids'} got no answer"
+    ordered = http.get("ordered")
+    if only_claims(run) or ordered is None:
+        return f"{said}, and nobody knows what became of them"
+    some = f"{ordered:,}" if ordered else "none"
+    return f"{said}, and {some} of them {'has' if ordered == 1 else 'have'} an order"
 
 
 def recorded(runs: Sequence[Mapping[str, Any]], part: str, key: str) -> list[Any]:

@@ -137,7 +137,7 @@ def _canary_beside(folder: Path, run: Mapping[str, Any]) -> dict[str, Any]:
         summary = dict(run) if run.get("canary") else load(folder / "canary")
     except UsageError:
         return {"strategy": "none", proof: False, share: 0.0, "runs": []}
-    rate = float(summary["rates"][share])
+    rate = float(summary["rates"][share] or 0.0)  # one that was never judged has proven nothing
     row = {"users": summary["load"]["users"], "seed": summary["seed"], "verdict": summary["verdict"], share: rate}
     return {"strategy": summary["strategy"], proof: rate > 0, share: rate, "runs": [row]}
 

@@ -10,8 +10,8 @@ from rich.box import Box
 from rich.table import Table
 from rich.text import Text
 
-from oversold.model import HOLD_VERDICTS
-from oversold.report.phrases import between
+from oversold.model import HOLD_VERDICTS, yuan
+from oversold.report.phrases import between, by_whom, unanswered
 
 BROKEN_MARK = "†"  # stands after the name of a design that is broken on purpose
 BROKEN_NOTE = f"{BROKEN_MARK} broken on purpose: its pass says nothing about its hole"
@@ -30,7 +30,7 @@ class Sale:
     """What one bid run sold, read from its summary (schema `oversold/run/1`).
 
     `over` and `under` are fractions of the capacity. `confirmed_fen` is None where the run ended without
-    a ledger; then `over` and `under` are 0 and mean nothing.
+    a ledger, or never opened what it was to sell; then `over` and `under` are 0 and mean nothing.
     """
 
     strategy: str
@@ -44,7 +44,8 @@ class Sale:
     def read(cls, summary: Mapping[str, Any]) -> Self:
         """Take the sale out of the summary of a bid run; KeyError if it has no tranche."""
         tranche, rates = summary["tranche"], summary.get("rates", {})
-        lost = is_lost(summary, "ledger")
+        unjudged = "oversubscription" in rates and rates["oversubscription"] is None
+        lost = unjudged or is_lost(summary, "ledger")
         return cls(
             printable(str(summary["strategy"])),
             str(summary["verdict"]),
@@ -63,6 +64,15 @@ class Sale:
     def off_fen(self) -> int:
         """How far the ledger is from the capacity, in fen, whichever way; 0 without a ledger."""
         return abs((self.confirmed_fen or 0) - self.capacity_fen) if self.confirmed_fen is not None else 0
+
+
+def sold(run: Mapping[str, Any]) -> str:
+    """Say what a run of bids sold, by whose word, and what became of bids that got no answer."""
+    sale = Sale.read(run)
+    if sale.confirmed_fen is None:
+        return f"nobody knows how much of {yuan(sale.capacity_fen)} was sold"
+    said = f"{yuan(sale.confirmed_fen)} of {yuan(sale.capacity_fen)} sold {by_whom(run)}"
+    return "; ".join(filter(None, [said, unanswered(run)]))
 
 
 def named(strategy: str, *, canary: bool) -> str:

@@ -1,6 +1,6 @@
 """Receipts and the strategy's own books against the ledger."""
 
-from oversold.checkers.claim_gap import claim_gap
+from oversold.checkers.claim_gap import claim_gap, claim_gap_over_http
 from oversold.evidence import Outcome
 from oversold.model import Claim
 
@@ -57,3 +57,32 @@ def test_without_a_claimed_number_only_the_receipts_are_compared(story):
         assert finding.verdict == "pass"
         assert "remaining_gap_fen" not in finding.values
         assert finding.detail.endswith("the strategy claims no remaining stock to compare.")
+
+
+def test_over_http_an_order_that_nobody_was_told_of_is_no_gap(story):
+    """An answer can be lost on its way: the ledger resolves it, and the sentence says what became of it."""
+    run = story(1000).sold(0, 400).tap(1, 100, Outcome.UNKNOWN).order(1, 100, 5).tap(2, 300, Outcome.UNKNOWN)
+    finding = claim_gap_over_http(run.evidence(claim=Claim("open", 500)))
+    assert finding.verdict == "pass"
+    assert finding.values == {"ok_gap_fen": 0, "in_doubt_fen": 100, "remaining_gap_fen": 0}
+    assert "; 2 bids got no answer, of which 1 has an order, of 1 yuan; the service claims" in finding.detail
+    assert claim_gap(run.evidence(claim=Claim("open", 500))).verdict == "fail"
+
+
+def test_over_http_a_lost_answer_hides_no_other_gap(story):
+    """Planted beside an unanswered order: a receipt without an order, and one that the service does not count."""
+    run = story(1000).sold(0, 400).tap(1, 100, Outcome.UNKNOWN).order(1, 100, 5)
+    forgotten = claim_gap_over_http(run.evidence(claim=Claim("open", 600)))
+    assert (forgotten.verdict, forgotten.values["remaining_gap_fen"]) == ("fail", 100)
+    receipt = claim_gap_over_http(run.tap(2, 100).evidence())
+    assert (receipt.verdict, receipt.values["ok_gap_fen"]) == ("fail", 100)
+
+
+def test_over_http_a_bid_that_was_answered_in_the_end_is_not_unanswered(story):
+    """An unknown tap before an ok is none; without unanswered bids nothing is said of them."""
+    run = story(1000).tap(0, 400, Outcome.UNKNOWN, final=0).sold(0, 400, attempt=2)
+    finding = claim_gap_over_http(run.evidence())
+    assert (finding.verdict, finding.values["in_doubt_fen"]) == ("pass", 0)
+    assert "no answer" not in finding.detail
+    run.tap(1, 100, Outcome.UNKNOWN)
+    assert "1 bid got no answer, and no order" in claim_gap_over_http(run.evidence()).detail

@@ -281,6 +281,14 @@ def test_falsely_full_time_agrees_with_the_checker() -> None:
     assert Course(*dust).false_full_periods() == []
 
 
+def test_without_a_ledger_no_time_is_falsely_full() -> None:
+    """Where the summary says null, nobody knows what was left; the planted number shades it."""
+    lost = course("memcached-cas-retry", 0.5, full_at_s=1.5, false_full_s=None)
+    assert Course(*lost).false_full_periods() == []
+    lost[0]["rates"]["false_full_s"] = 1.0
+    assert total_s(Course(*lost).false_full_periods()) == 1.0
+
+
 def test_full_periods_follow_the_flag() -> None:
     """The flag may be set twice, cleared, and set again; the last period lasts to the end."""
     t, full = np.array([1, 2, 3, 6], np.int64) * S, np.array([True, True, False, True])

@@ -481,6 +481,38 @@ def test_conditions_are_said_once_where_they_are_alike() -> None:
     assert found["processes × lanes"] == ["2 × 64"]
 
 
+def test_a_service_has_no_simulated_delay_among_its_conditions() -> None:
+    """It has a network of its own; a strategy of ours has the delay that was asked for."""
+    names = [one.name for one in conditions.conditions([run("shop.toml", http={"ledger": "sql"})])]
+    assert "path" in names
+    assert "network delay (rtt)" not in names
+    assert "network delay (rtt)" in [one.name for one in conditions.conditions([run("redis-lua")])]
+
+
+def test_nobody_knows_the_hole_of_a_service(write: Any) -> None:
+    """Neither page nor Markdown promise one; beside a design that has one they do, and list that one alone."""
+    mine = Card(algorithm="", guarantee="", hole="")
+    html, text = write([run("shop.toml")], cards={"shop.toml": mine})
+    for said in (parsed(html).find("header")[0].text, text):
+        assert "A pass says that this load found no fault." in said
+        assert "known hole" not in said.lower()
+    html, text = write([run("shop.toml"), run("a")], cards={"shop.toml": mine, "a": Card(hole="Redelivery.")})
+    assert (
+        "What it did not try is in each row that has one: the known hole." in parsed(html).find("header")[0].text
+    )
+    assert "What it did not try is told below for each design that has one" in text
+    assert text.partition("Known holes")[2].count("\n- `") == 1
+
+
+def test_a_service_that_sets_the_pace_is_no_warning(write: Any) -> None:
+    """Its connections wait for it: that is the design. The lanes of a process are the planted opposite."""
+    busy = {"limited_by": "the service (its 128 connections were 97% busy)"}
+    html, _ = write([run("shop.toml", limits=busy)])
+    assert "not by the design" not in html
+    assert "the service (its 128 connections were 97% busy)" in html
+    assert "not by the design" in write([run("a", limits={"limited_by": "the lanes (97% busy)"})])[0]
+
+
 def test_sources_side_by_side_say_what_differs(write: Any) -> None:
     """Of several sources exactly those conditions are listed that are not the same in all of them."""
     runs = [run("a", source=word, settings={"p": p, "steps": 12}) for word, p in (("before", 0.1), ("after", 0.2))]

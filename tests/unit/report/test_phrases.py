@@ -1,5 +1,7 @@
 """The phrases of titles and captions: that they count right and say nothing twice."""
 
+from typing import Any
+
 import pytest
 
 from oversold.report.phrases import all_or, between, clauses, made_under, nothing_proven, worst_first
@@ -47,3 +49,30 @@ def test_conditions_say_what_was_recorded() -> None:
     said = "5 payouts due  ·  8 to 1,024 lanes  ·  2 processes  ·  seed 0 to 2"
     assert made_under(runs, "5 payouts due", "") == said
     assert made_under([{}]) == ""
+
+
+HTTP = {"http": {"ledger": "sql"}}
+CLAIMS = {"http": {"ledger": None}}
+
+
+@pytest.mark.parametrize(
+    ("runs", "said"),
+    [
+        ([{}], ""),
+        ([HTTP, HTTP], "over HTTP"),
+        ([HTTP, {}], "1 of 2 runs over HTTP"),
+        ([CLAIMS], "over HTTP, claims only"),
+        ([CLAIMS, HTTP, HTTP], "over HTTP, 1 of them claims only"),
+        ([CLAIMS, HTTP, {}], "2 of 3 runs over HTTP, 1 of them claims only"),
+    ],
+)
+def test_the_path_is_said_of_those_runs_that_took_it(runs: list[dict[str, Any]], said: str) -> None:
+    """One service without a ledger does not make claims of the others' ledgers."""
+    assert made_under(runs) == said
+
+
+def test_a_service_has_no_simulated_delay() -> None:
+    """The delay is said of strategies of ours, over HTTP too, and of no service that its owner runs."""
+    load = {"load": {"rtt_ms": 0.5}}
+    assert made_under([{"strategy": "shop.toml", **HTTP, **load}]) == "over HTTP"
+    assert made_under([{"strategy": "redis-lua", **HTTP, **load}]) == "over HTTP  ·  rtt 0.5 ms"

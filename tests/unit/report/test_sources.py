@@ -35,6 +35,15 @@ def put(folder, name, document):
     return folder
 
 
+def test_a_canary_that_was_never_judged_has_proven_nothing(tmp_path):
+    """Its rate is null: it stands beside its run as one that did not oversell; the planted one did."""
+    put(tmp_path / "canary", "summary.json", run("none", rates={"oversubscription": None}))
+    assert sources.Source("", tmp_path, run()).comparison["canary"]["oversold"] is False
+    other = tmp_path / "other"
+    put(other / "canary", "summary.json", run("none", rates={"oversubscription": 0.2}))
+    assert sources.Source("", other, run()).comparison["canary"]["oversold"] is True
+
+
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [

@@ -6,7 +6,7 @@ import pytest
 from tests.unit.report.eyes import not_plain, printed, too_wide
 from tests.unit.report.summaries import changed
 
-from oversold.report.tables import Sale, comparison_table, duration, percent, reasons
+from oversold.report.tables import Sale, comparison_table, duration, percent, reasons, sold
 
 
 def run(strategy: str = "redis-lua", verdict: str = "pass", **parts: Any) -> dict[str, Any]:
@@ -173,6 +173,43 @@ def test_a_lost_ledger_is_not_an_unsold_tranche() -> None:
     nothing = {"confirmed_fen": 0}
     assert Sale.read(run(findings=gone, tranche=nothing)).confirmed_fen is None
     assert Sale.read(run(tranche=nothing)).off_fen == 1_000_000_000
+
+
+def test_what_nobody_judged_is_not_an_unsold_tranche() -> None:
+    """A tranche that was never opened has no rate: nobody knows what it sold."""
+    rates = {"oversubscription": None, "undersubscription": None}
+    refused = run(rates=rates, tranche={"confirmed_fen": 0})
+    assert Sale.read(refused).confirmed_fen is None
+    assert sold(refused) == "nobody knows how much of 10,000,000 yuan was sold"
+    row = next(line for line in printed(comparison_table([refused])).splitlines() if line.startswith("redis-lua"))
+    assert row.split()[2:4] == ["-", "-"]
+
+
+@pytest.mark.parametrize(
+    ("http", "said"),
+    [
+        (None, "by the ledger"),
+        ({"ledger": "sql", "unknown": 0, "ordered": 0}, "by the ledger"),
+        ({"ledger": "sql", "unknown": 3, "ordered": 2}, "by the ledger; 3 bids got no answer, and 2 of them have"),
+        (
+            {"ledger": "sql", "unknown": 1, "ordered": 1},
+            "by the ledger; 1 bid got no answer, and 1 of them has an",
+        ),
+        (
+            {"ledger": "csv", "unknown": 2, "ordered": 0},
+            "by the ledger; 2 bids got no answer, and none of them have",
+        ),
+        (
+            {"ledger": None, "unknown": 2, "ordered": 0},
+            "claims; 2 bids got no answer, and nobody knows what became",
+        ),
+    ],
+)
+def test_what_was_sold_says_what_became_of_bids_without_an_answer(http: Any, said: str) -> None:
+    """Over HTTP an answer can be lost; the ledger knows of the order, and claims do not."""
+    told = sold({**run(), "http": http})
+    assert said in told
+    assert ("no answer" in told) == ("no answer" in said)
 
 
 def test_a_design_that_is_broken_on_purpose_is_marked() -> None:

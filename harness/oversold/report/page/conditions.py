@@ -7,6 +7,7 @@ from typing import Any
 
 from oversold.model import yuan
 from oversold.report.page.entries import number, pace_cause, pace_of
+from oversold.report.phrases import is_service
 
 LIMITED_BY = "What set the pace: limited by"  # as a difference between sources; it came of the runs
 _MACHINE = {"cpu": "CPUs", "machine": "architecture", "system": "system"}
@@ -83,7 +84,7 @@ def _facts(run: Mapping[str, Any]) -> Iterator[tuple[str, str, str]]:
         yield "Load", "path", f"over HTTP; the truth: {http.get('ledger') or 'claims only'}"
     if "processes" in load and "lanes" in load:
         yield "Load", "processes × lanes", f"{load['processes']} × {load['lanes']}"
-    if (rtt_ms := number(load.get("rtt_ms"))) is not None:
+    if (rtt_ms := number(load.get("rtt_ms"))) is not None and not is_service(run):
         yield "Load", "network delay (rtt)", f"{rtt_ms:g} ms"
     if run.get("profile"):
         yield "Load", "channels' profile", str(run["profile"])

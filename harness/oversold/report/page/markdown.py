@@ -71,7 +71,8 @@ def _head(document: Mapping[str, Any], table: Table, cards: Mapping[str, Card], 
     if document.get("interrupted"):
         lines += ["**Interrupted:** not everything that was asked for was run.", ""]
     said = [words.proof(document)[1], table.pace, words.differing(differences(runs)[1])]
-    said.append(words.A_PASS.format("told below for each design" if cards else "in each row of report.html"))
+    where = "told below for each design" if cards else "in each row of report.html"
+    said.append(words.a_pass(table, cards, where))
     return [*lines, " ".join(plain(_cut(one, 400)) for one in said if one)]
 
 
@@ -129,8 +130,10 @@ def _whys(table: Table, cut: int) -> list[str]:
 
 
 def _holes(table: Table, cards: Mapping[str, Card], cut: int) -> list[str]:
-    """Return the known hole of each design, those that are broken on purpose first; without any room left out."""
-    entries = {entry.name: entry for entry in table.entries if entry.strategy in cards}
+    """Return the known hole of each design that has one, those that are broken on purpose first; without any room
+    left out."""
+    known = {name for name, card in cards.items() if card.hole}
+    entries = {entry.name: entry for entry in table.entries if entry.strategy in known}
     told = sorted(entries.values(), key=lambda entry: not entry.broken)
     if not told or not cut:
         return []

@@ -92,7 +92,7 @@ def html(
         counts=words.counts(table),
         proof=words.proof(document),
         differing=words.differing(differences),
-        a_pass=words.A_PASS.format("in each row"),
+        a_pass=words.a_pass(table, cards, "in each row"),
         interrupted=bool(document.get("interrupted")),
         table=table,
         cards=cards,

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from oversold.model import yuan
+from oversold.report import tables
 from oversold.report.page.conditions import LIMITED_BY, Difference
-from oversold.report.page.entries import Table, number, pace_of
-from oversold.report.phrases import between, by_whom
+from oversold.report.page.entries import Card, Table, number, pace_of
+from oversold.report.phrases import between
 from oversold.report.tables import percent
 
 SYMBOLS = {"pass": "✓", "inconclusive": "?", "fail": "✗"}
@@ -104,7 +105,17 @@ _PAYOUTS = {
 }
 
 
-A_PASS = "A pass says that this load found no fault. What it did not try is {}: the known hole."
+A_PASS = "A pass says that this load found no fault."
+
+
+def a_pass(table: Table, cards: Mapping[str, Card], where: str) -> str:
+    """Say what a pass is worth, and `where` the known holes are told; of a service nobody knows one."""
+    holes = [cards[entry.strategy].hole for entry in table.entries if entry.strategy in cards]
+    if not holes or all(holes):
+        return f"{A_PASS} What it did not try is {where}: the known hole."
+    if not any(holes):
+        return A_PASS
+    return f"{A_PASS} What it did not try is {where} that has one: the known hole."
 
 
 def differing(differences: Sequence[Difference]) -> str:
@@ -221,11 +232,6 @@ def left_out(document: Mapping[str, Any]) -> list[tuple[str, str]]:
 def sold(run: Mapping[str, Any]) -> str:
     """Say what the ledger or the channels' books came to, in yuan."""
     if "tranche" in run:
-        tranche = run["tranche"]
-        confirmed = tranche.get("confirmed_fen")
-        of = yuan(int(tranche["capacity_fen"]))
-        return (
-            f"{yuan(int(confirmed))} of {of} sold {by_whom(run)}" if confirmed is not None else f"of {of}: unknown"
-        )
+        return tables.sold(run)
     told = run["obligations"]
     return f"{yuan(int(told.get('paid_fen') or 0))} of {yuan(int(told.get('due_fen') or 0))} paid by the books"
