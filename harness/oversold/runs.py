@@ -7,6 +7,7 @@ import shutil
 import signal
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
@@ -165,6 +166,17 @@ def _audited(
     return summary
 
 
+def _together(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Return the faults of all workers, equal ones counted together, the most frequent first."""
+    counts: Counter[tuple[str, str, str]] = Counter()
+    for row in rows:
+        counts[row["kind"], row["phase"], row["text"]] += row["count"]
+    return [
+        {"kind": kind, "phase": phase, "text": text, "count": count}
+        for (kind, phase, text), count in counts.most_common()
+    ]
+
+
 def _circumstances(session: Session, plan: Plan, burst: Burst, raw: Raw, canary: float | None) -> Circumstances:
     lost_workers = set(burst.ending.lost_workers) - set(raw.manifests)  # those have written down all they did
     if raw.gate_opened and not burst.ending.reason:
@@ -181,7 +193,7 @@ def _circumstances(session: Session, plan: Plan, burst: Burst, raw: Raw, canary:
         hung=burst.ending.hung or not burst.opened,
         lost_workers=sorted(lost_workers),
         lost_stores=session.lost_stores(plan),
-        faults=sorted(faults, key=lambda row: -row["count"]),
+        faults=_together(faults),
         damaged=raw.damaged,
         answers=int((raw.taps["outcome"] != Outcome.UNKNOWN).sum()),
     )

@@ -53,9 +53,9 @@ class Desk:
             self._connection.open()
         except NotSentError as error:
             raise self._silent(error) from error
-        opening = self._service.open
-        if opening and opening.tranche_id is not None:
-            return  # which tranche to ask for is not known yet
+        opening, ledger = self._service.open, self._service.ledger
+        if opening and (opening.tranche_id is not None or (ledger and ledger.kind == "http")):
+            return  # which tranche to ask for is not known yet, or the service does not know it yet
         sold = self.sold()
         if not opening:
             self._refuse_sold(sold)

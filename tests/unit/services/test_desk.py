@@ -108,6 +108,16 @@ def test_orders_from_before_the_burst_are_refused(desk, tmp_path):
         assert desk(service.url, ledger=missing).open(whole=True) is None
 
 
+def test_a_tranche_that_is_still_to_come_is_not_asked_for(desk):
+    """Before [open] a service rightly has no orders to show: its ledger over HTTP is asked afterwards."""
+    ledger = {"http": {"path": "/tranches/{tranche_id}/orders"}}
+    with ScriptedService(answer(404)) as service:
+        desk(service.url, open={}, ledger=ledger).reach()
+        assert service.requests == []
+        with pytest.raises(UsageError):
+            desk(service.url, ledger=ledger).reach()
+
+
 def test_a_service_that_is_not_there_is_told(desk):
     """In one line, before anything is started for it."""
     gone = desk(f"http://127.0.0.1:{free_port()}", open={})
