@@ -59,23 +59,31 @@ def compare(session: Session | None, sweep: Sweep, folder: Path) -> dict[str, An
         sweep.save(folder)
     with held(folder):
         course = Course(sweep, folder)
-        for cell in course.open_cells:
-            assert session is not None
-            course.begin(cell)
-            session.telling.within(course.place())
-            try:
-                course.take(cell, _run_cell(session, cell, folder, course))
-            except KeyboardInterrupt:
-                course.interrupted = True
-            except Exception as error:  # whatever it was, the other cells can still be run
-                if os.environ.get("OVERSOLD_DEBUG"):
-                    raise
-                course.fail(cell, " ".join(f"{error}".split()) or type(error).__name__)
-            course.write()
-            session.telling.line(course.said_of(cell))
-            if course.interrupted:
-                break
+        try:
+            for cell in course.open_cells:
+                assert session is not None
+                _take_turn(session, cell, folder, course)
+                if course.interrupted:
+                    break
+        except KeyboardInterrupt:  # between two runs: those that are done are kept all the same
+            course.interrupted = True
         return course.write()
+
+
+def _take_turn(session: Session, cell: Cell, folder: Path, course: Course) -> None:
+    """Run one cell and write down what came of it."""
+    course.begin(cell)
+    session.telling.within(course.place())
+    try:
+        course.take(cell, _run_cell(session, cell, folder, course))
+    except KeyboardInterrupt:
+        course.interrupted = True
+    except Exception as error:  # whatever it was, the other cells can still be run
+        if os.environ.get("OVERSOLD_DEBUG"):
+            raise
+        course.fail(cell, " ".join(f"{error}".split()) or type(error).__name__)
+    course.write()
+    session.telling.line(course.said_of(cell))
 
 
 def _run_cell(session: Session, cell: Cell, folder: Path, course: Course) -> dict[str, Any]:

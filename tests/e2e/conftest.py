@@ -73,6 +73,35 @@ def oversold(tmp_path: Path) -> Callable[..., Said]:
     return call
 
 
+@pytest.fixture
+def within(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Callable[..., Said]]:
+    """Return what does as `oversold` does, in this process: for commands that end before anything is started,
+    since a Python of its own takes most of their time."""
+    from oversold.cli import main
+
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+
+    def call(*words: str, env: dict[str, str] | None = None) -> Said:
+        with monkeypatch.context() as patch:
+            patch.chdir(tmp_path)
+            for name in [name for name in os.environ if name.startswith("OVERSOLD_")]:
+                patch.delenv(name)
+            for name, value in (env or {}).items():
+                patch.setenv(name, value)
+            patch.setattr(sys, "argv", ["oversold", *words])
+            with pytest.raises(SystemExit) as left:
+                main()
+        told = capsys.readouterr()
+        assert isinstance(left.value.code, int)
+        return Said(left.value.code, told.out, told.err)
+
+    yield call
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+
+
 @dataclass
 class Running:
     """A command under way."""

@@ -34,7 +34,7 @@ RUN = ["run", "bid-burst", "-s", "redis-lua"]
         ([*RUN, "--lanes", "4096", "--processes", "64"], "use at most --lanes"),
         ([*RUN, "--rtt", "fast"], "no duration"),
         ([*RUN, "--preset", "sed"], "did you mean seed?"),
-        ([*RUN, "--stores", "cloud"], "auto or local"),
+        ([*RUN, "--stores", "cloud"], "use auto, local or docker"),
         ([*RUN, "--redis-url", "redis://127.0.0.1:1"], "does not answer"),
         ([*RUN, "--redis-url", "http://127.0.0.1"], "must look like redis://"),
         ([*RUN, "--redis-url", "redis://192.0.2.1:6379"], "not this machine"),
@@ -49,9 +49,9 @@ RUN = ["run", "bid-burst", "-s", "redis-lua"]
         (["run", "bid-burst", "-s", "名前"], "unknown strategy"),
     ],
 )
-def test_one_line_and_exit_2(oversold: Call, tmp_path: Path, words: list[str], says: str) -> None:
+def test_one_line_and_exit_2(within: Call, tmp_path: Path, words: list[str], says: str) -> None:
     """The message is one line on stderr without a traceback, and no folder is made."""
-    said = oversold(*words, timeout=30)
+    said = within(*words)
     assert said.code == 2, said.err
     assert said.out == ""
     lines = said.err.strip().splitlines()
@@ -62,33 +62,35 @@ def test_one_line_and_exit_2(oversold: Call, tmp_path: Path, words: list[str], s
     assert not (tmp_path / "reports").exists()
 
 
-def test_a_server_that_takes_connections_but_never_answers(oversold: Call) -> None:
+def test_a_server_that_takes_connections_but_never_answers(within: Call) -> None:
     """A port held by something silent is told like a port held by nothing."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
-        said = oversold(*RUN, "--redis-url", f"redis://127.0.0.1:{silent.getsockname()[1]}", timeout=30)
+        said = within(*RUN, "--redis-url", f"redis://127.0.0.1:{silent.getsockname()[1]}")
     assert said.code == 2
     assert "does not answer" in said.err
 
 
-def test_config_files_and_environment(oversold: Call, tmp_path: Path) -> None:
+def test_config_files_and_environment(within: Call, tmp_path: Path) -> None:
     """A config file sets defaults, the environment beats it, a flag beats both; a wrong key is told."""
     (tmp_path / "oversold.toml").write_text('users = "nonsense-from-file"\n')
-    assert "nonsense-from-file" in oversold(*RUN).err
-    assert "from-environment" in oversold(*RUN, env={"OVERSOLD_USERS": "from-environment"}).err
-    assert "from-flag" in oversold(*RUN, "--users", "from-flag", env={"OVERSOLD_USERS": "x"}).err
-    misspelt = oversold("list", "scenarios", env={"OVERSOLD_USRES": "5"})
+    assert "nonsense-from-file" in within(*RUN).err
+    assert "from-environment" in within(*RUN, env={"OVERSOLD_USERS": "from-environment"}).err
+    assert "from-flag" in within(*RUN, "--users", "from-flag", env={"OVERSOLD_USERS": "x"}).err
+    misspelt = within("list", "scenarios", env={"OVERSOLD_USRES": "5"})
     assert misspelt.code == 0
     assert "OVERSOLD_USRES is unknown (did you mean OVERSOLD_USERS" in misspelt.err
     (tmp_path / "oversold.toml").write_text("usres = 5\n")
-    assert "did you mean users" in oversold(*RUN).err
+    assert "did you mean users" in within(*RUN).err
 
 
-def test_help_teaches(oversold: Call) -> None:
-    """--help shows an example and the exit codes; --version one line."""
-    assert "Exit codes" in oversold("--help").out
-    assert "Example" in oversold("run", "--help").out
-    profiles = oversold("list", "profiles").out
+def test_help_teaches(within: Call, oversold: Call) -> None:
+    """--help shows an example and the exit codes; --version one line. A process of its own exits with the code."""
+    wrong = oversold("run", "bid-bust", "-s", "none")
+    assert (wrong.code, wrong.out, wrong.err.count("\n")) == (2, "", 1)
+    assert "Exit codes" in within("--help").out
+    assert "Example" in within("run", "--help").out
+    profiles = within("list", "profiles").out
     assert "hostile" in profiles
     assert "row-lock" not in profiles, "one section only"
-    assert "did you mean profiles" in oversold("list", "profile").err
-    assert oversold("--version").out.startswith("oversold 0")
+    assert "did you mean profiles" in within("list", "profile").err
+    assert within("--version").out.startswith("oversold 0")

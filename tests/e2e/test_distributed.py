@@ -12,7 +12,7 @@ import pytest
 
 from oversold.stores.endpoint import free_port
 
-from .conftest import REPOSITORY, environment, wait_for
+from .conftest import REPOSITORY, environment
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 LOCUST = [sys.executable, "-m", "locust", "-f", str(REPOSITORY / "scenarios/bid_burst.py")]
@@ -20,9 +20,8 @@ EXAMPLE = REPOSITORY / "docs/examples/distributed/compose.yaml"
 USERS = 200
 
 
-@pytest.mark.parametrize(("lost", "code", "verdict"), [(False, 1, "fail"), (True, 4, "inconclusive")])
-def test_one_verdict(tmp_path: Path, lost: bool, code: int, verdict: str) -> None:
-    """The master audits what two workers in folders of their own did; planted: one of them dies."""
+def test_one_verdict(tmp_path: Path) -> None:
+    """The master audits what two workers in folders of their own did."""
     port = str(free_port())
     processes: list[subprocess.Popen[str]] = []
 
@@ -40,21 +39,29 @@ def test_one_verdict(tmp_path: Path, lost: bool, code: int, verdict: str) -> Non
         return process
 
     try:
-        words = ["--headless", "--expect-workers", "2", "-u", f"{USERS}", "-r", f"{USERS}", "--strategy", "none"]
-        words += ["--set", "steps_ms=1000"] if lost else []
+        words = [
+            "--headless",
+            "--expect-workers",
+            "2",
+            "-u",
+            f"{USERS}",
+            "-r",
+            f"{USERS}",
+            "--strategy",
+            "none",
+            "--set",
+            "late=0",
+        ]
         master = start("master", "--master", "--master-bind-host", "127.0.0.1", "--master-bind-port", port, *words)
-        workers = [start(name, "--worker", "--master-port", port) for name in ("one", "two")]
-        if lost:
-            wait_for(lambda: next((tmp_path / "master").glob("reports/bid-burst/2*/raw/gate.json"), None), 60)
-            workers[0].kill()
+        for name in ("one", "two"):
+            start(name, "--worker", "--master-port", port)
         _, said = master.communicate(timeout=90)
-        assert master.returncode == code, said[-3000:]
+        assert master.returncode == 1, said[-3000:]
         summary = json.loads((tmp_path / "master/reports/bid-burst/latest/summary.json").read_text())
-        assert summary["verdict"] == verdict
+        assert summary["verdict"] == "fail"
         assert summary["load"]["processes"] == 2
-        if not lost:
-            assert summary["load"]["bids"] == USERS
-            assert summary["rates"]["oversubscription"] > 0
+        assert summary["load"]["bids"] == USERS
+        assert summary["rates"]["oversubscription"] > 0
         assert not list((tmp_path / "one").iterdir())  # all that is known came to the master's folder
     finally:
         for process in processes:

@@ -103,32 +103,32 @@ def test_a_shop_that_oversells_and_its_mended_twin_are_told_apart(oversold: Call
     assert claims["reasons"][0].startswith("Claims only: shop has no [ledger]")
 
 
-def test_a_shop_that_is_not_there_is_told_in_one_line(oversold: Call, tmp_path: Path) -> None:
+def test_a_shop_that_is_not_there_is_told_in_one_line(within: Call, tmp_path: Path) -> None:
     """Exit 2 before any store is started or any folder made."""
     name = described(tmp_path, "gone", free_port()).name
-    said = oversold("compare", "bid-burst", "-s", f"none,{name}")
+    said = within("compare", "bid-burst", "-s", f"none,{name}")
     assert said.code == 2
     assert said.out == ""
     assert re.fullmatch(r"oversold: the service shop at \S+ does not answer \(.*\): start it, .*\n", said.err)
     assert not (tmp_path / "reports").exists()
 
 
-def test_another_machine_must_be_allowed_by_name(oversold: Call, tmp_path: Path) -> None:
+def test_another_machine_must_be_allowed_by_name(within: Call, tmp_path: Path) -> None:
     """Exit 2 with the words to type, which are twice the same for what looks like production; with them it is
     planned."""
     name = described(tmp_path, "far", 8080, host="shop.example.com").name
     rehearse, allow = ("run", "bid-burst", "--target", name, "--dry-run"), ("--allow-host", "shop.example.com")
-    once = oversold(*rehearse, *allow)
+    once = within(*rehearse, *allow)
     assert once.code == 2
     assert once.out == ""
     assert once.err.count("\n") == 1
     assert once.err.endswith(f"if it may be sent load, add {' '.join(allow * 2)}\n")
-    twice = oversold(*rehearse, *allow, *allow)
+    twice = within(*rehearse, *allow, *allow)
     assert twice.code == 0, twice.err
     assert " ".join(allow * 2) in twice.out, "the command that repeats it"
 
 
-def test_a_dry_run_sends_nothing(oversold: Call, tmp_path: Path) -> None:
+def test_a_dry_run_sends_nothing(within: Call, tmp_path: Path) -> None:
     """It shows the requests, and the shop's port sees no connection; a real run would knock at it."""
     knocked = threading.Event()
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -141,7 +141,7 @@ def test_a_dry_run_sends_nothing(oversold: Call, tmp_path: Path) -> None:
         threading.Thread(target=count, daemon=True).start()
         port = int(listener.getsockname()[1])
         name = described(tmp_path, "dry", port).name
-        said = oversold("run", "bid-burst", "--target", name, "--users", "300", "--dry-run")
+        said = within("run", "bid-burst", "--target", name, "--users", "300", "--dry-run")
         assert said.code == 0, said.err
         assert "POST /api/offers/RUN/purchases HTTP/1.1" in said.out
         assert "nothing was started and nothing was sent" in said.out

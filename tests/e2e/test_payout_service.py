@@ -14,6 +14,8 @@ from typing import Any
 
 import pytest
 
+from oversold.comparison import run_exit
+
 from .conftest import REPOSITORY, wait_for
 
 pytest.importorskip("flask")
@@ -48,19 +50,18 @@ def serving(folder: Path, name: str, *words: str) -> Iterator[Path]:
 def test_a_service_that_pays_twice_and_its_mended_twin_are_told_apart(oversold: Call, tmp_path: Path) -> None:
     """With nothing but a TOML file: exit 1 with the duplicates, exit 0 for the twin over the same lying channels.
     Calls that do not name their caller are the jobs' all the same."""
-    with serving(tmp_path, "broken") as described:
-        said = oversold("run", "payout-overlap", "-s", described.name, "--no-canary", *SMALL)
+    with serving(tmp_path, "broken") as broken, serving(tmp_path, "mended", "--mended") as mended:
+        names = f"{broken.name},{mended.name}"
+        said = oversold("compare", "payout-overlap", "-s", names, *SMALL)
     assert said.code == 1, said.err
-    assert said.json["verdict"] == "fail"
-    assert said.json["obligations"]["duplicates"] > 0
-    by_run = said.json["duplicates_by_run"]
-    assert sum(by_run.values()) == said.json["obligations"]["duplicates"]
+    bad, good = said.json["runs"]
+    assert (bad["verdict"], run_exit(bad)) == ("fail", 1)
+    assert bad["obligations"]["duplicates"] > 0
+    by_run = bad["duplicates_by_run"]
+    assert sum(by_run.values()) == bad["obligations"]["duplicates"]
     assert "other" not in by_run
 
-    with serving(tmp_path, "mended", "--mended") as described:
-        said = oversold("run", "payout-overlap", "-s", described.name, *SMALL)
-    assert said.code == 0, (said.err, said.json["reasons"])
-    assert said.json["verdict"] == "pass"
-    assert said.json["rates"] == {"duplicate": 0.0, "overpaid": 0.0, "missed": 0.0}
-    assert said.json["lies"]["failed_but_paid"] > 0, "the channels lied to it as well"
-    assert said.json["outcomes"]["PAID"] == 700
+    assert (good["verdict"], run_exit(good)) == ("pass", 0), good["reasons"]
+    assert good["rates"] == {"duplicate": 0.0, "overpaid": 0.0, "missed": 0.0}
+    assert good["lies"]["failed_but_paid"] > 0, "the channels lied to it as well"
+    assert good["outcomes"]["PAID"] == 700

@@ -26,7 +26,7 @@ pytestmark = [pytest.mark.servers, pytest.mark.slow]
 Call = Callable[..., Any]
 # The incident at a fifth of its size and time; still 32 calls in flight while the jobs overlap.
 SMALL = ["--users", "60", "--set", "obligations=700"]
-TWICE = ["--set", "jobs=twice", "--set", "again_min=5"]
+TWICE = ["--users", "60", "--set", "obligations=300", "--set", "jobs=twice", "--set", "again_min=5"]
 KILLED = ["--set", "jobs=killed", "--set", "kill_min=12", "--set", "again_min=20"]
 
 
@@ -73,10 +73,10 @@ def test_the_incident_and_its_prevention(oversold: Call, tmp_path: Path) -> None
 def test_honest_channels_and_a_job_that_is_started_twice(oversold: Call) -> None:
     """Where channels never lie a claim lock is enough; without one, a second start pays everybody again."""
     names = "none+blind-failover,row-lock+blind-failover"
-    said = oversold("compare", "payout-overlap", "-s", names, "--profile", "honest", "--json", *SMALL, *TWICE)
+    said = oversold("compare", "payout-overlap", "-s", names, "--profile", "honest", "--json", *TWICE)
     assert said.code == 1, said.err
     runs = by_strategy(said.json)
-    assert runs.pop("none+blind-failover")["obligations"]["duplicates"] > 100
+    assert runs.pop("none+blind-failover")["obligations"]["duplicates"] > 40
     assert {run["verdict"] for run in runs.values()} == {"pass"}, [run["reasons"] for run in runs.values()]
     assert said.json["canary"]["paid_twice"] is True, "the canary ran over the incident's channels"
 
@@ -119,7 +119,7 @@ class ResetsToUnpaid(load("row-lock+blind-failover")):
         self.context = context
 
 class NeverEnds(Careful):
-    """Its workers wait for a signal that never comes."""
+    """Its workers wait for a signal that never comes; what it says of its obligations is nonsense."""
 
     def __init__(self, context):
         super().__init__(context)
@@ -129,9 +129,8 @@ class NeverEnds(Careful):
         while True:
             self.clock.sleep(0.1)
 
-class Quits(Careful):
-    def run_job(self, job):
-        raise SystemExit("no such payday")
+    def state(self, payday_id):
+        return {name: PayoutState("PAID", None) for name in super().state(payday_id)}
 
 class Pockets(Careful):
     """Pays everything, once, into one account."""
@@ -139,9 +138,9 @@ class Pockets(Careful):
     def _pay(self, row):
         super()._pay(replace(row, user_id=row.payday_id + "-u000000"))
 
-class Confused(Careful):
-    def state(self, payday_id):
-        return {name: PayoutState("PAID", None) for name in super().state(payday_id)}
+class Quits(Careful):
+    def run_job(self, job):
+        raise SystemExit("no such payday")
 '''
 
 
@@ -154,23 +153,23 @@ def service(tmp_path: Path) -> Path:
 
 
 def test_a_users_own_payout_services(oversold: Call, service: Path) -> None:
-    """One resets to unpaid and pays twice; one never ends, and what it left is missed; one quits; one pays into a
-    pocket; one talks nonsense. Each is told by its own finding, and none of them stops the others."""
-    classes = ("ResetsToUnpaid", "NeverEnds", "Quits", "Pockets", "Confused")
+    """One resets to unpaid and pays twice; one never ends and talks nonsense, and what it left is missed; one
+    quits; one pays into a pocket. Each is told by its own finding, and none of them stops the others."""
+    classes = ("ResetsToUnpaid", "NeverEnds", "Quits", "Pockets")
     names = ",".join(f"{service}:{name}" for name in classes)
     short = ["--set", "horizon_s=6"]
     said = oversold("compare", "payout-overlap", "-s", names, "--json", *SMALL, *short, timeout=200)
     assert said.code == 1, said.err
-    resets, endless, quits, pockets, confused = said.json["runs"]
+    resets, endless, quits, pockets = said.json["runs"]
     assert findings(resets)["overpaid"] == "fail"
     assert findings(endless)["missed"] == "fail"
     assert endless["obligations"]["missed"] == 700
+    assert findings(endless)["strategy"] == "fail"
+    assert any("is no PayoutState" in reason for reason in endless["reasons"]), endless["reasons"]
     assert findings(quits)["strategy"] == "fail"
     assert any("SystemExit: no such payday" in reason for reason in quits["reasons"])
     assert findings(pockets)["stranger"] == "fail"
     assert pockets["obligations"]["missed"] > 600
-    assert findings(confused)["strategy"] == "fail"
-    assert any("is no PayoutState" in reason for reason in confused["reasons"])
 
 
 def channel_process(below: list[psutil.Process], name: str) -> psutil.Process:
@@ -209,10 +208,9 @@ def paying(starting: Call) -> Callable[[str], tuple[Any, psutil.Process, Path]]:
     return start
 
 
-@pytest.mark.parametrize("strategy", ["row-lock+state-machine", "queue+retry-same-key"])
-def test_a_channel_that_is_killed_makes_no_pass(paying: Call, strategy: str) -> None:
+def test_a_channel_that_is_killed_makes_no_pass(paying: Call) -> None:
     """SIGKILL of channel A in mid-run: inconclusive with exit 4, and its books hold all that it acknowledged."""
-    running, channel, path = paying(strategy)
+    running, channel, path = paying("queue+retry-same-key")
     below = running.descendants()
     acknowledged = sum(call.reply == "ok" for call in books.read_calls(path))
     channel.send_signal(signal.SIGKILL)
@@ -225,7 +223,7 @@ def test_a_channel_that_is_killed_makes_no_pass(paying: Call, strategy: str) -> 
     assert all_gone(below) == []
 
 
-@pytest.mark.parametrize("strategy", ["none+blind-failover", "queue+state-machine", "lease+blind-failover"])
+@pytest.mark.parametrize("strategy", ["queue+state-machine", "lease+blind-failover"])
 def test_ctrl_c_keeps_the_books(paying: Call, strategy: str) -> None:
     """Interrupted in mid-run: exit 4, no fault of the strategy's; the payments are on disk, no process is left."""
     running, _, _ = paying(strategy)
@@ -267,13 +265,13 @@ def test_ctrl_c_before_there_is_anything_to_keep(starting: Call) -> None:
         (["-s", "row-lock+state-machine", "--set", "full_when=reserved"], "no such setting"),
     ],
 )
-def test_bad_input_is_one_line(oversold: Call, tmp_path: Path, words: list[str], complaint: str) -> None:
+def test_bad_input_is_one_line(within: Call, tmp_path: Path, words: list[str], complaint: str) -> None:
     """Whatever does not fit is refused before anything starts: exit 2, one line that names it, no traceback."""
     (tmp_path / "bad.toml").write_text(
         'about = "x"\n[channels.A]\noutcomes = {applied_ok = 0.9, none_failed = 0.2}\nlatency_s = 0.01\n'
         "query_latency_s = 0.01\nvisibility_s = 0.1\nkey_retention_s = 1\ntimeout_s = 0.1\n"
     )
-    said = oversold("run", "payout-overlap", *words)
+    said = within("run", "payout-overlap", *words)
     assert said.code == 2, said.out
     assert len(said.err.strip().splitlines()) == 1
     assert complaint in said.err

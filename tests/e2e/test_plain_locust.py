@@ -24,7 +24,8 @@ LOCUST = [sys.executable, "-m", "locust", "-f", str(REPOSITORY / "scenarios/bid_
 def test_headless(tmp_path: Path, processes: int) -> None:
     """It runs to its end by itself, shows the bids by outcome, audits, and exits with the verdict's code."""
     port = str(free_port())
-    words = ["--headless", "-u", "300", "-r", "300", "--strategy", "none", "--csv", "stats"]
+    words = ["--headless", "-u", "300", "-r", "300", "--strategy", "none"]
+    words += ["--set", "late=0", "--csv", "stats"]
     words += ["--processes", "2", "--master-bind-port", port, "--master-port", port] if processes == 2 else []
     done = subprocess.run(
         [*LOCUST, *words], cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=90, check=False

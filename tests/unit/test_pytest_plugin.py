@@ -433,7 +433,9 @@ Project = Callable[..., pytest.RunResult]
 @pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Project:
     """Run pytest in a small project whose stores are played: project(test source, option, ..., ini=...)."""
-    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
+    # In CI pytest says the whole of a failure twice: its summary is not cut there.
+    for name in ("PYTEST_XDIST_WORKER", "CI", "BUILD_NUMBER"):
+        monkeypatch.delenv(name, raising=False)
     pytester.makeconftest(CONFTEST.format(summary=SUMMARY))
 
     def run(source: str, *options: str, ini: str = "") -> pytest.RunResult:
