@@ -79,6 +79,8 @@ def _limits(taps: npt.NDArray[np.void], plan: BidPlan) -> dict[str, Any]:
         causes.append(f"{who} ({theirs}{busy:.0%} busy)")
     elif wait_ms > service_ms:
         causes.append(f"{who} (half of the bids waited {wait_ms:,.0f} ms or more for {one})")
+    elif plan.http and measures.peak_in_flight(taps) >= lanes:
+        causes.append(f"{who} (at the peak {theirs}all in use)")
     return {
         "causes": causes,
         "otherwise": "the bidders' own arrival and think times",

@@ -78,6 +78,8 @@ def plan_of(typed: Typed, strategy: str) -> Plan:
         value = given if given is not None else preset.get(option, DEFAULTS.get(option))
         if value is not None:
             values[NAMES.get(option, option)] = duration_s(str(value)) if option == "rtt" else value
+    if strange := [host for host in typed.allow_hosts if not host.strip() or set(host) & set("*/@?, ")]:
+        raise UsageError(f"--allow-host {strange[0]}: give one host's name as it stands in url, no wildcard")
     values["allow_hosts"] = typed.allow_hosts
     if kind == "bids":
         values["http"] = typed.http or strategy.endswith(".toml")

@@ -57,6 +57,11 @@ def write(kind: str, name: str, folder: Path) -> list[Path]:
 def following(kind: str, paths: list[Path]) -> str:
     """Return what to do with the files that `write` has written: commands, one a line."""
     main, test = paths
+    if kind == "service":
+        steps = f"write url, [bid] and [ledger] into {main.name}; docs/examples/service.toml has all keys"
+        return "\n".join(
+            [steps, RUNS[kind].format(main.name), f"the same without --dry-run, then pytest {test.name}"]
+        )
     place = f"{main.name}:{_class_in(main)}" if main.suffix == ".py" else main.name
     return "\n".join(["pytest " + test.name, RUNS[kind].format(place)])
 

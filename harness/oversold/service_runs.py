@@ -25,7 +25,7 @@ from oversold.checkers.false_full import false_full
 from oversold.checkers.judging import counted
 from oversold.clock import SystemClock, now_ns
 from oversold.errors import OversoldError
-from oversold.evidence import Claims, Evidence, Ledger, StatusLog
+from oversold.evidence import Claims, Evidence, Ledger, Outcome, StatusLog
 from oversold.model import Finding, yuan
 from oversold.report import parquet
 from oversold.services import mapping, orders, probes
@@ -266,11 +266,12 @@ def _own_books(
     except OversoldError as error:
         return Truth(NO_ORDERS, (Finding("ledger", "inconclusive", f"The ledger is lost: {error}."),), lost=True)
     burst.ask_once_more()
-    return Truth(ledger, (_rest(service, reading, open_bids),))
+    nothing = not len(reading.rows) and bool((raw.taps["outcome"] == Outcome.OK).any())
+    return Truth(ledger, (_rest(service, reading, open_bids, nothing=nothing),))
 
 
-def _rest(service: Service, reading: probes.Reading, open_bids: int) -> Finding:
-    """Say whether the ledger can be believed to hold all."""
+def _rest(service: Service, reading: probes.Reading, open_bids: int, *, nothing: bool) -> Finding:
+    """Say whether the ledger can be believed to hold all; `nothing`: it has no order, though some were told ok."""
     assert service.ledger
     count, wait_s = len(reading.rows), service.ledger.wait_s
     values = {"orders": count, "unanswered": open_bids}
@@ -286,6 +287,8 @@ def _rest(service: Service, reading: probes.Reading, open_bids: int) -> Finding:
         )
     else:
         detail = f"{counted(count, 'order')} were read from the service's ledger, which had come to rest."
+        if nothing:
+            detail = "Bidders were told ok and not one order was found: is [ledger] aimed at this tranche?"
         return Finding("truth", "pass", detail, values)
     return Finding("truth", "inconclusive", detail, values)
 

@@ -42,7 +42,7 @@ def test_headless(tmp_path: Path, processes: int) -> None:
 
 def test_a_run_that_is_stopped_early_proves_nothing(tmp_path: Path) -> None:
     """Locust's own --run-time ends the burst in the middle: exit 4, and nobody is blamed."""
-    words = ["--headless", "-u", "1000", "-r", "1000", "--strategy", "redis-lua", "--run-time", "8s"]
+    words = ["--headless", "-u", "1000", "-r", "1000", "--strategy", "redis-lua", "--run-time", "14s"]
     words += ["--set", "steps_ms=2000"]
     done = subprocess.run(
         [*LOCUST, *words], cwd=tmp_path, env=environment(), capture_output=True, text=True, timeout=90, check=False

@@ -143,10 +143,17 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Mon
     [
         ("strategy", "oversold run bid-burst --strategy ./flash_lock.py:FlashLock"),
         ("payout", "oversold run payout-overlap --strategy ./flash_lock.py:FlashLock"),
-        ("service", "oversold run bid-burst --strategy ./flash_lock.toml --dry-run"),
     ],
 )
 def test_what_to_do_next_is_told(tmp_path: Path, kind: str, run: str) -> None:
     """Two commands, to be typed where the files are."""
     told = scaffold.following(kind, scaffold.write(kind, "flash-lock", tmp_path))
     assert told.splitlines() == ["pytest test_flash_lock.py", run]
+
+
+def test_a_service_must_be_described_first(tmp_path: Path) -> None:
+    """Its file has nothing of the shop yet, so the test comes last."""
+    told = scaffold.following("service", scaffold.write("service", "flash-lock", tmp_path)).splitlines()
+    assert told[0].startswith("write url, [bid] and [ledger] into flash_lock.toml")
+    assert told[1] == "oversold run bid-burst --strategy ./flash_lock.toml --dry-run"
+    assert told[2].endswith("then pytest test_flash_lock.py")

@@ -122,3 +122,12 @@ def test_who_wants_the_run_to_end_need_not_wait(tmp_path):
     burst.signals.clear()
     burst.interrupted = True
     assert clock.now_s() - before_s > 1e6
+
+
+def test_a_ledger_without_a_single_order_is_asked_about(shop):
+    """It is a fact, and the check of lost orders fails; but a query that looks elsewhere is likelier."""
+    one = shop(Reading([], True, 0.1))
+    one.raw.taps["outcome"] = Outcome.OK
+    (found,) = one.truth().doubts
+    assert found.verdict == "pass"
+    assert "not one order was found: is [ledger] aimed at this tranche?" in found.detail

@@ -73,7 +73,8 @@ def run(
         str,
         option(
             "--strategy", "--target", "-s", panel=LOAD, env="OVERSOLD_STRATEGY", metavar="S",
-            text="A strategy of `oversold list`, path/to/file.py:Class, or service.toml for a service of yours.",
+            text="A strategy of `oversold list`, path/to/file.py:Class, or (also as --target) service.toml for a "
+            "running service of yours.",
         ),
     ],
     canary: Canary = True,

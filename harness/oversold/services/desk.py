@@ -89,6 +89,12 @@ class Desk:
         return None
 
     def _refuse_sold(self, sold: Sequence[probes.Row]) -> None:
+        ledger = self._service.ledger
+        if sold and ledger and ledger.query and ":tranche_id" not in ledger.query:
+            raise UsageError(
+                f"ledger.query of {self._service.name} does not bind :tranche_id, so it finds {len(sold):,} "
+                "orders of other runs as well: add it to the WHERE clause"
+            )
         if sold:
             raise UsageError(
                 f"the ledger of {self._service.name} has {len(sold):,} orders of tranche {self.tranche_id} before "
@@ -97,7 +103,12 @@ class Desk:
 
     def _refuse_other_stock(self, claim: Claim) -> None:
         """A slip between fen and yuan, or a tranche of another size, would be taken for a fault of the service."""
-        name, capacity = self._service.name, self._plan.capacity_fen
+        name, capacity, status = self._service.name, self._plan.capacity_fen, self._service.status
+        if status and claim.remaining_fen is None and "remaining_fen" in status.model_fields_set:
+            raise UsageError(
+                f"{name}: the reply to [status] has no whole number at remaining_fen = {status.remaining_fen!r}: "
+                "mend the path, or leave it out"
+            )
         if claim.remaining_fen is not None and claim.remaining_fen != capacity:
             raise UsageError(
                 f"{name} says that {yuan(claim.remaining_fen)} are left before the burst, and the plan says "

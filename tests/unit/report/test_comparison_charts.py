@@ -21,6 +21,8 @@ from oversold.report.charts_outcomes import shares_of
 from oversold.report.charts_paper import BLUE, INK, VERMILLION
 from oversold.report.charts_words import fastest_of
 
+pytestmark = pytest.mark.slow  # each draws: together they would be a quarter of `make check`
+
 FAIR = {"inversions": 0.1, "gini": 0.1, "cohorts": [0.5] * 10}
 OF_CELLS = ("heatmap", "frontier", "outcome_stacks", "fairness", "attempts")
 

@@ -17,6 +17,8 @@ from oversold.payout_evidence import BELIEF, PAYMENT, WITHDRAWAL, JobRun, Payout
 from oversold.report import charts, payout_charts, payout_course
 from oversold.report.labels import Box, Label, placed
 
+pytestmark = pytest.mark.slow  # each draws: together they would be a quarter of `make check`
+
 S = 1_000_000_000  # a second in ns
 LONG = "a_very_long_$trategy_name$_of_forty_chars"[:40]
 

@@ -1,5 +1,8 @@
 """The coordinator's own requests to a service: what it takes down, and what it refuses before a burst."""
 
+import sqlite3
+from contextlib import closing
+
 import pytest
 from tests.scripted_service import ScriptedService, answer
 
@@ -124,3 +127,22 @@ def test_a_service_that_is_not_there_is_told(desk):
     for work in (gone.reach, lambda: gone.open(whole=True)):
         with pytest.raises(StoreUnavailableError, match=r"shop at http://127\.0\.0\.1:\d+ does not answer"):
             work()
+
+
+def test_a_status_path_that_leads_nowhere_is_refused(desk):
+    """Planted: a slip in the path would leave one promise unchecked without a word."""
+    with ScriptedService(WHOLE) as service:
+        told = refused(lambda: desk(service.url, status={"remaining_fen": "seats.lft"}).open(whole=True))
+        assert "no whole number at remaining_fen = 'seats.lft'" in told
+    with ScriptedService(answer(200, b'{"status": "open"}')) as service:
+        assert desk(service.url, status={}).open(whole=True) is None  # nobody said that it tells a number
+
+
+def test_a_query_over_all_runs_is_told_as_such(desk, tmp_path):
+    """To empty the ledger would not help: the query has to name the tranche."""
+    path = tmp_path / "shop.db"
+    with closing(sqlite3.connect(path)) as database:
+        database.executescript("CREATE TABLE orders (who TEXT, fen INT); INSERT INTO orders VALUES ('ann', 5);")
+    ledger = {"sql": f"sqlite:///{path}", "query": "SELECT who AS user_id, fen AS amount_fen FROM orders"}
+    with ScriptedService(WHOLE) as service:
+        assert "does not bind :tranche_id" in refused(lambda: desk(service.url, ledger=ledger).open(whole=True))

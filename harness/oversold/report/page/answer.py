@@ -9,7 +9,7 @@ from oversold.report import cells
 from oversold.report.cells import Cell, Load
 from oversold.report.charts_words import about, fastest_of, headline, together
 from oversold.report.page.entries import fastest, pace_cause, pace_of
-from oversold.report.phrases import between, listed, nothing_proven
+from oversold.report.phrases import between, is_service, listed, nothing_proven
 from oversold.report.tables import duration, printable
 
 Designs = Mapping[str, Sequence[Cell]]  # the cells of each design, the best design first
@@ -59,6 +59,10 @@ def _answer(found: Sequence[Cell], loads: Sequence[Load]) -> Answer:
 
 def _praise(kept: Sequence[Sequence[Cell]], designs: int, loads: Sequence[Load]) -> Answer:
     """Say what the best of the designs that kept their promise did; `kept` are the cells of each, best first."""
+    if len(kept) > 1 and any(is_service(run) for mine in kept for cell in mine for run in cell.runs):
+        # A service has its own machine, database and steps: who was faster says nothing of a design.
+        names = together([mine[0].label for mine in kept])
+        return Answer(f"{len(kept)} of {designs} designs kept their promise: {names}")
     largest = max((cell.load for cell in kept[0]), key=loads.index)
     rivals = [cell for mine in kept for cell in mine if cell.load == largest]
     best = fastest_of(rivals) or rivals[:1]
