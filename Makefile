@@ -9,8 +9,8 @@ DEMO := none,check-then-decr,memcached-cas,memcached-cas-retry,redis-lua,redis-q
 demo: $(VENV)/.installed ## compare the lock strategies at the incident's scale: 10,000 bidders, 10,000,000 yuan
 	@$(BIN)/oversold compare bid-burst --strategies $(DEMO) --preset seed || test $$? -eq 1
 
-test: $(VENV)/.installed ## the whole suite: four tests at a time (many wait), then those that a race decides one by one
-	$(BIN)/python -m pytest -n 4 --dist worksteal -m "not alone"
+test: $(VENV)/.installed ## the whole suite: three tests at a time (many wait), then those that a race decides one by one
+	$(BIN)/python -m pytest -n 3 --dist worksteal -m "not alone"
 	$(BIN)/python -m pytest -m alone
 
 check: $(VENV)/.installed ## the fast part: style, types, unit tests

@@ -539,6 +539,7 @@ def test_no_connection_is_unreachable(start: Start) -> None:
     [
         lambda connection: connection.recv(10_000),  # heard it, and went
         lambda connection: connection.sendall(b"HTTP/1.1 201 Crea"),
+        lambda connection: (connection.recv(10_000), connection.sendall(b"HTTP/1.1 201 Crea")),
         lambda connection: (connection.recv(10_000), connection.sendall(b"nonsense\r\n\r\n")),
         lambda connection: (
             connection.recv(10_000),

@@ -73,6 +73,8 @@ class HttpChannel(_Cuttable):
             return "unreachable"
         except HTTPError:
             return "timeout"
+        if not response.data:  # cut short after its first line: a channel's answers all have a body
+            return "timeout"
         return REPLIES.get(response.status, "timeout")
 
     def query(self, ref: str) -> QueryReply:
