@@ -47,6 +47,11 @@ class BidBurst(Burst):
     claims: list[tuple[int, int, bool]] = field(default_factory=list)
     final_claim: Claim | None = None
 
+    def note(self, claim: Claim) -> None:
+        """Take down what is said to be left now."""
+        remaining = -1 if claim.remaining_fen is None else int(claim.remaining_fen)
+        self.claims.append((now_ns(), remaining, claim.status == "full"))
+
 
 @contextmanager
 def prepared(session: Session, plan: BidPlan, raw: Path) -> Iterator[tuple[Assignment[BidPlan], BidBurst]]:
@@ -99,9 +104,7 @@ def _start_consumer(session: Session, assignment: Assignment[BidPlan]) -> int:
 
 def _sample(strategy: BidStrategy, tranche_id: str, burst: BidBurst) -> None:
     """Note what the strategy believes is left."""
-    claim = strategy.status(tranche_id)
-    remaining = -1 if claim.remaining_fen is None else int(claim.remaining_fen)
-    burst.claims.append((now_ns(), remaining, claim.status == "full"))
+    burst.note(strategy.status(tranche_id))
 
 
 class Following:
@@ -154,7 +157,8 @@ def audited(
     """Read the ledger, judge, write the Parquet files; return the summary of the incident and the findings."""
     plan = assignment.plan
     books = read_ledger(session, assignment, raw)
-    evidence = _evidence(assignment, burst, raw, books, complete=seen.complete)
+    ledger, status_log, _ = books or (NO_ORDERS, NO_CHANGES, 0)
+    evidence = evidence_of(assignment, burst, raw, ledger, status_log, complete=seen.complete)
     findings = audit(evidence) if books and burst.opened else []
     if seen.is_canary:
         seen = seen.with_canary(next((f.values["rate"] for f in findings if f.check == "oversubscription"), 0.0))
@@ -190,32 +194,35 @@ def _overlap(plan: BidPlan, raw: Raw) -> Finding:
     return Finding("overlap", "pass", f"{share:.0%} of the {calls} met another one.", {"overlap": share})
 
 
-def _evidence(
+def evidence_of(
     assignment: Assignment[BidPlan],
     burst: BidBurst,
     raw: Raw,
-    books: tuple[Ledger, StatusLog, int] | None,
+    ledger: Ledger,
+    status_log: StatusLog | None,
     *,
     complete: bool,
 ) -> Evidence:
+    """Gather what the checkers look at. Without a status log the mark is known by the design's own word only: what
+    it said when it was asked."""
     sampled = np.array(burst.claims, np.int64).reshape(-1, 3)
-    ledger, status_log, _ = books or (NO_ORDERS, NO_CHANGES, 0)
+    claims = Claims(sampled[:, 0] - raw.t0_ns, sampled[:, 1], sampled[:, 2] == 1)
     return Evidence(
         tranche=tranche_of(assignment),
         min_bid_fen=assignment.plan.min_bid_fen,
         bid_amount_fen=draw_bids(assignment.plan).amount_fen,
         history=raw.taps,
         ledger=ledger,
-        status_log=status_log,
-        claims=Claims(sampled[:, 0] - raw.t0_ns, sampled[:, 1], sampled[:, 2] == 1),
+        status_log=status_log or StatusLog(claims.t, claims.full),
+        claims=claims,
         final_claim=burst.final_claim,
         t_end=now_ns() - raw.t0_ns if raw.gate_opened else 0,
         complete=complete,
-        notice_ns=notice_ns(raw),
+        notice_ns=_notice_ns(raw),
     )
 
 
-def notice_ns(raw: Raw) -> int:
+def _notice_ns(raw: Raw) -> int:
     """Return how long this run's platform may have taken to hear of stock that came back: 50 ms, or what its own
     processes stood still for. A generator that stalls must not be charged to the design."""
     stalls = [manifest["loop_lag_ms"]["max"] * 1e6 for manifest in raw.manifests.values()]

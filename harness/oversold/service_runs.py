@@ -8,16 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from oversold import bid_runs
 from oversold.assignment import Assignment
 from oversold.audit import Circumstances, Raw, generator, proof
-from oversold.bid_plan import BidPlan, draw_bids
+from oversold.bid_plan import BidPlan
 from oversold.bid_runs import NO_ORDERS, SAMPLE_S, BidBurst
 from oversold.bid_summary import summarise
 from oversold.checkers import SEEN_FROM_OUTSIDE, claimed_only
@@ -25,7 +22,7 @@ from oversold.checkers.false_full import false_full
 from oversold.checkers.judging import counted
 from oversold.clock import SystemClock, now_ns
 from oversold.errors import OversoldError
-from oversold.evidence import Claims, Evidence, Ledger, Outcome, StatusLog
+from oversold.evidence import Evidence, Ledger, Outcome, StatusLog
 from oversold.model import Finding, yuan
 from oversold.report import parquet
 from oversold.services import mapping, orders, probes
@@ -100,7 +97,7 @@ def _opened(
     # The workers need neither the ledger nor its password.
     driven = service.model_copy(update={"open": None, "status": None, "ledger": None})
     chosen = {"service": driven.model_dump(mode="json", by_alias=True), "tranche_id": desk.tranche_id}
-    sample = partial(_sample, desk, burst) if burst.opened and service.status else None
+    sample = (lambda: burst.note(desk.claim())) if burst.opened and service.status else None
     with sampling(sample, SAMPLE_S):
         yield replace(assignment, service=chosen), burst
 
@@ -117,13 +114,6 @@ def reach(plan: BidPlan) -> None:
         desk.reach()
     finally:
         desk.close()
-
-
-def _sample(desk: Desk, burst: ServiceBurst) -> None:
-    """Note how much the service says is left."""
-    claim = desk.claim()
-    remaining = -1 if claim.remaining_fen is None else claim.remaining_fen
-    burst.claims.append((now_ns(), remaining, claim.status == "full"))
 
 
 class Following(bid_runs.Following):
@@ -156,22 +146,9 @@ def audited(
     """Read the service's ledger, judge, write the Parquet files; return the summary of the burst and findings."""
     plan, service = assignment.plan, burst.service
     truth = _truth(session, assignment, burst, raw)
-    sampled = np.array(burst.claims, np.int64).reshape(-1, 3)
-    claims = Claims(sampled[:, 0] - raw.t0_ns, sampled[:, 1], sampled[:, 2] == 1)
-    evidence = Evidence(
-        tranche=bid_runs.tranche_of(assignment),
-        min_bid_fen=plan.min_bid_fen,
-        bid_amount_fen=draw_bids(plan).amount_fen,
-        history=raw.taps,
-        ledger=truth.ledger,
-        # The mark is known by the service's own word only: what it said when it was asked.
-        status_log=truth.status_log or StatusLog(claims.t, claims.full),
-        claims=claims,
-        final_claim=burst.final_claim,
-        t_end=now_ns() - raw.t0_ns if raw.gate_opened else 0,
-        complete=seen.complete,
-        notice_ns=bid_runs.notice_ns(raw),
-    )
+    if burst.desk:
+        burst.desk.close()
+    evidence = bid_runs.evidence_of(assignment, burst, raw, truth.ledger, truth.status_log, complete=seen.complete)
     findings = truth.judged(evidence) if burst.opened else []
     if seen.is_canary:
         seen = seen.with_canary(next((f.values["rate"] for f in findings if f.check == "oversubscription"), 0.0))
