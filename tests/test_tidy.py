@@ -26,6 +26,8 @@ GROUND = (
     "bid_plan",
     "payout_plan",
     "assignment",
+    "schedule",
+    "schedule_file",
 )
 DESK = (
     "shell",
@@ -63,11 +65,12 @@ FLOOR = {
     **dict.fromkeys(("load", "explore", "drill", "faults"), 5),
     **dict.fromkeys(DESK, 6),
     "ci": 6,
+    "explorations": 6,
     **dict.fromkeys(("cli", "commands", "__main__", "pytest_plugin", "conformance"), 7),
 }
 # Rooms of pure functions: they know nothing of the house but its nouns, and only the upper floors use them.
 PURE = {"checkers": {"numpy"}, "report": {"numpy", "matplotlib", "rich", "duckdb", "jinja2"}}
-PURE_MAY_USE = {"__init__", "model", "errors", "evidence", "payout_evidence"}
+PURE_MAY_USE = {"__init__", "model", "errors", "evidence", "payout_evidence", "schedule", "schedule_file"}
 PURE_USED_FROM = {"checkers": 5, "report": 6}
 # What runs in a process that gevent has not patched, and `attendant`, which keeps the audit out of one that is.
 UNPATCHED = ("load.launch", "load.attendant", "platform.consumer", "cli", "pytest_plugin", "serving.worker")

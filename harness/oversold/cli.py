@@ -15,12 +15,13 @@ from oversold.commands.root import app
 # Importing a room adds its commands, and this is the order in which `--help` lists them.
 # isort: off
 from oversold.commands import running
+from oversold.commands import exploring
 from oversold.commands import reading
 from oversold.commands import starting
 from oversold.commands import serving
 # isort: on
 
-ROOMS = (running, reading, starting, serving)
+ROOMS = (running, exploring, reading, starting, serving)
 
 
 def _version(wanted: bool) -> None:

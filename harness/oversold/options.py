@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -35,6 +36,8 @@ TABLES = {
     "images": "images",
 }  # of config files; each becomes repeated flags
 NAMES = {"capacity": "capacity_fen", "rtt": "rtt_s"}
+SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+DAY_S = 86_400.0
 
 
 @dataclass(frozen=True)
@@ -271,6 +274,19 @@ def whole(option: str, text: str, low: int, high: int) -> int:
     if not low <= number <= high:
         raise UsageError(f"{option} {text}: must be from {low} to {high}")
     return number
+
+
+def duration(option: str, text: str) -> float:
+    """Return seconds for `30s`, `2m`, `500ms`, or a bare number of seconds; UsageError where it is none.
+
+    >>> duration("--budget", "2m"), duration("--budget", "500ms")
+    (120.0, 0.5)
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|m|h)?\s*", text)
+    seconds = float(match[1]) * SECONDS[match[2] or "s"] if match else 0.0
+    if not 0 < seconds <= DAY_S:
+        raise UsageError(f"{option} {text}: write a time such as 30s, 2m or 500ms, a day at most")
+    return seconds
 
 
 def writable(out: Path) -> None:

@@ -126,20 +126,8 @@ def _read(
             run, _, worker = unquote(call.caller).rpartition("/")
             if not call.caller and obligation >= 0:
                 run = _start_of(drawn.payday.obligations[obligation].kind, call.t_arrived - t0, runs)
-            payments.append(
-                (
-                    channel,
-                    obligation,
-                    numbers.get(run, -1),
-                    int(worker) if worker.isdecimal() and len(worker) < 9 else -1,
-                    call.amount_fen,
-                    PAY_REPLIES.index(call.reply),
-                    call.replay_of is not None,
-                    call.t_arrived - t0,
-                    call.t_replied - t0,
-                    NEVER if call.t_effect is None or call.voided else call.t_effect - t0,
-                )
-            )
+            number = int(worker) if worker.isdecimal() and len(worker) < 9 else -1
+            payments.append(channel_books.payment(call, channel, obligation, numbers.get(run, -1), number, t0))
         withdrawals += [
             (channel, user_index(payday_id, each.user_id, drawn.users), each.amount_fen, each.t - t0)
             for each in taken

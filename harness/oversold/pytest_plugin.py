@@ -1,4 +1,4 @@
-"""The pytest plug-in: fixtures that replay an incident against your design, and return a result to assert on.
+"""The pytest plug-in: fixtures that load or explore your design, and return a result to assert on.
 
 It is loaded into every pytest of a project that has oversold installed, so it imports nothing but pytest and the
 standard library until a fixture is asked for. Load runs in processes of its own: this one is never patched.
@@ -9,15 +9,17 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, TypeVar, Unpack
 
 import pytest
 
 from oversold.errors import OversoldError, UsageError, near
-from oversold.result import Number, Result
+from oversold.result import Answer, Number, Result
 
 if TYPE_CHECKING:
-    from oversold.plan import Kind, Plan
+    from oversold.explorations.result import Explored, Repeated
+    from oversold.explore.stage import Store
+    from oversold.plan import Kind, Sql
     from oversold.trials import Trials
 
 NUMBERS = {
@@ -30,7 +32,8 @@ WORDS = {
     "out": "keep the runs' files below this folder (default: with pytest's temporary folders)",
     "stores": "where the servers come from, as --stores of `oversold run` (default: auto)",
 }
-MADE = pytest.StashKey[list[Result]]()  # by the test that runs now
+MADE = pytest.StashKey[list[Answer]]()  # by the test that runs now
+Given = TypeVar("Given", bound=Answer)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -93,11 +96,32 @@ class PayoutOptions(RunOptions, total=False):
     profile: str
 
 
+class ExploreOptions(TypedDict, total=False):
+    """What `explore` takes besides the strategy: the options of `oversold explore`.
+
+    `bidders` are three where nothing is said; payouts have two `workers` instead. `budget` is a time such as
+    "30s". `check` names the promise to search for, or several.
+    """
+
+    bidders: int
+    workers: int
+    capacity_bids: int
+    shares: int | str | Sequence[int]
+    faults: int
+    budget: str | float
+    mode: Literal["exhaustive", "hunt"]
+    check: str | Sequence[str]
+    seed: int
+    sql: str
+    store: Literal["real", "fake"]
+
+
 class Runner:
-    """Runs what the tests ask for. `stores` opens them when it is first called; `folder` makes a run's folder."""
+    """Runs what the tests ask for. `stores` opens them when it is first called; `folder` makes the folder of a run
+    of some scenario and seed."""
 
     def __init__(
-        self, config: pytest.Config, stores: Callable[[], Trials], folder: Callable[[Plan], Path]
+        self, config: pytest.Config, stores: Callable[[], Trials], folder: Callable[[str, int], Path]
     ) -> None:
         self._config, self._stores, self._folder = config, stores, folder
 
@@ -108,35 +132,73 @@ class Runner:
             UsageError, StoreUnavailableError, LimitError: in one line.
         """
         __tracebackhide__ = True
-        return self._shortly("bids", strategy, {"scenario": "bid-burst", **options})
+        return self._shortly(lambda: self._run("bids", strategy, {"scenario": "bid-burst", **options}))
 
     def payouts(self, strategy: object, **options: Unpack[PayoutOptions]) -> Result:
         """Replay a payday over channels that lie; for the strategy and what is raised see `burst`."""
         __tracebackhide__ = True
-        return self._shortly("payouts", strategy, {"scenario": "payout-overlap", **options})
+        return self._shortly(lambda: self._run("payouts", strategy, {"scenario": "payout-overlap", **options}))
 
-    def _shortly(self, kind: Kind, strategy: object, options: dict[str, Any]) -> Result:
-        """Run it; expected errors come without the way that they took through oversold."""
+    def explore(self, strategy: object, **options: Unpack[ExploreOptions]) -> Explored:
+        """Search the orders of store commands of a class, a name of `oversold list`, or "path.py:Class".
+
+        Raises:
+            UsageError, StoreUnavailableError: in one line.
+        """
+        __tracebackhide__ = True
+        return self._shortly(lambda: self._explore(strategy, dict(options)))
+
+    def replay(
+        self, file: str | Path, *, strategy: object = None, sql: Sql | None = None, store: Store = "real"
+    ) -> Repeated:
+        """Repeat the schedule of a replay file, with the strategy that it names or with another one.
+
+        Raises:
+            UsageError, StoreUnavailableError: in one line.
+        """
+        __tracebackhide__ = True
+        return self._shortly(lambda: self._replay(Path(file), strategy, sql, store))
+
+    def _shortly(self, work: Callable[[], Given]) -> Given:
+        """Do it; expected errors come without the way that they took through oversold."""
         __tracebackhide__ = True
         try:
-            result = self._run(kind, strategy, options)
+            answer = work()
         except OversoldError as error:
             raise type(error)(str(error)) from None
-        self._config.stash[MADE].append(result)
-        return result
+        self._config.stash[MADE].append(answer)
+        return answer
 
     def _run(self, kind: Kind, strategy: object, options: dict[str, Any]) -> Result:
         from oversold import trials
 
-        known = (BurstOptions if kind == "bids" else PayoutOptions).__annotations__
-        for name in options:
-            if name not in known:
-                raise UsageError(f"there is no option {name}{near(name, [*known])}: use {', '.join(known)}")
+        _known(options, BurstOptions if kind == "bids" else PayoutOptions)
         defaults = ("seed", "processes", "lanes", *(("users",) if kind == "bids" else ()))
         given = {name: _option(self._config, name) for name in defaults} | options
         canary = options.get("canary", True) and not self._config.getoption("oversold_no_canary")
         plan = trials.planned(kind, strategy, given)
-        return self._stores().result_of(plan, self._folder(plan), with_canary=canary)
+        return self._stores().result_of(plan, self._folder(plan.scenario, plan.seed), with_canary=canary)
+
+    def _explore(self, strategy: object, options: dict[str, Any]) -> Explored:
+        from oversold.explorations import trials
+
+        _known(options, ExploreOptions)
+        asked = trials.asked(strategy, {"seed": _option(self._config, "seed")} | options)
+        return trials.explored(self._stores(), asked, self._folder("explore", asked.limits.seed))
+
+    def _replay(self, file: Path, strategy: object, sql: Sql | None, store: Store) -> Repeated:
+        from oversold.explorations import trials
+
+        roots = (Path.cwd(), self._config.rootpath)
+        return trials.repeated(self._stores(), file, roots, strategy, sql, store)
+
+
+def _known(options: Mapping[str, Any], taken: type[Any]) -> None:
+    """Refuse what a fixture does not take."""
+    known = taken.__annotations__
+    for name in options:
+        if name not in known:
+            raise UsageError(f"there is no option {name}{near(name, [*known])}: use {', '.join(known)}")
 
 
 @pytest.fixture(scope="session")
@@ -156,18 +218,16 @@ def oversold_stores(request: pytest.FixtureRequest, tmp_path_factory: pytest.Tem
 
 @pytest.fixture(scope="session")
 def oversold_runner(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Runner:
-    """What `burst` and `payouts` belong to."""
+    """What `burst`, `payouts`, `explore` and `replay` belong to."""
     out = _option(request.config, "out")
 
-    def folder(plan: Plan) -> Path:
+    def folder(scenario: str, seed: int) -> Path:
         if out is None:
-            return tmp_path_factory.mktemp(f"oversold-{plan.scenario}-")
+            return tmp_path_factory.mktemp(f"oversold-{scenario}-")
         from oversold import places
 
         # Two workers may come in the same second.
-        return places.new_run_folder(
-            request.config.invocation_params.dir / out / _worker(), plan.scenario, plan.seed
-        )
+        return places.new_run_folder(request.config.invocation_params.dir / out / _worker(), scenario, seed)
 
     return Runner(request.config, lambda: request.getfixturevalue("oversold_stores"), folder)
 
@@ -191,6 +251,19 @@ def payouts(oversold_runner: Runner) -> Callable[..., Result]:
     return oversold_runner.payouts
 
 
+@pytest.fixture(scope="session")
+def explore(oversold_runner: Runner) -> Callable[..., Explored]:
+    """Search the orders of store commands of a strategy: explore(strategy, bidders=3, faults=..., budget="30s")
+    returns a result; `assert result`: every order was tried, and none breaks a promise."""
+    return oversold_runner.explore
+
+
+@pytest.fixture(scope="session")
+def replay(oversold_runner: Runner) -> Callable[..., Repeated]:
+    """Repeat a counterexample: `assert replay("tests/oversell.jsonl")` says that its promise is kept there now."""
+    return oversold_runner.replay
+
+
 def pytest_assertrepr_compare(op: str, left: object, right: object) -> list[str] | None:
     """Let a failing comparison with a number of a run tell the finding, and how to repeat the run."""
     number = next((each for each in (left, right) if isinstance(each, Number)), None)
@@ -212,12 +285,12 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
     report = yield
     if report.failed:
         made = [*item.config.stash.get(MADE, []), *_handed(item)]
-        for result in {result.folder: result for result in made}.values():
-            if result.command not in report.longreprtext:
-                report.sections.append(("oversold", "\n".join(result.story())))
+        for answer in {id(answer): answer for answer in made}.values():
+            if answer.command not in report.longreprtext:
+                report.sections.append(("oversold", "\n".join(answer.story())))
     return report
 
 
-def _handed(item: pytest.Item) -> list[Result]:
+def _handed(item: pytest.Item) -> list[Answer]:
     """Return the results that a test has from fixtures, which may have been made for an earlier test."""
-    return [value for value in getattr(item, "funcargs", {}).values() if isinstance(value, Result)]
+    return [value for value in getattr(item, "funcargs", {}).values() if isinstance(value, Answer)]

@@ -37,8 +37,26 @@ class Number(float):
         return number
 
 
+class Answer:
+    """What a fixture gives back: true or false, and when a test fails it tells why.
+
+    `command` repeats what it came from.
+    """
+
+    command: str
+
+    def story(self, about: str | None = None) -> list[str]:
+        """Return the lines that a reader needs; `about` is a number's name, where a test was about one."""
+        raise NotImplementedError
+
+
+def brief(text: str) -> str:
+    """Return as much of a text as pytest shows of what an object says of itself."""
+    return text if len(text) <= BRIEF else text[: BRIEF - 3] + "..."
+
+
 @dataclass(frozen=True, eq=False, repr=False)
-class Result:
+class Result(Answer):
     """One audited run.
 
     `summary` is the document of summary.json, `folder` has it and the run's other files, `command` repeats the
@@ -54,7 +72,7 @@ class Result:
 
     def __repr__(self) -> str:
         text = " ".join([f"{self.verdict}:", *self.reasons]) if self.reasons else self.verdict
-        return f"<{self.strategy}: {text if len(text) <= BRIEF else text[: BRIEF - 3] + '...'}>"
+        return f"<{self.strategy}: {brief(text)}>"
 
     @property
     def strategy(self) -> str:
@@ -161,11 +179,13 @@ class Result:
         told = [f"{each.check}: {MARKS[each.verdict]}: {each.detail}" for each in rows]
         counted = about in self.summary.get("rates", {})
         unknown = [f"{about}: this run cannot tell"] * (counted and math.isnan(self._known(str(about))))
+        explain = self.summary.get("explain")
         return [
             f"oversold: {self.strategy}: {self.verdict}",
             *unknown,
             *told,
             f"repeat: {self.command}",
+            *([f"why: {explain}"] if explain else []),
             f"files: {self.folder}",
         ]
 

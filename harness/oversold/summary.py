@@ -13,6 +13,7 @@ from typing import Any
 from oversold import __version__
 from oversold.audit import Circumstances, Raw, verdict
 from oversold.bid_plan import BidPlan
+from oversold.explorations import causes
 from oversold.model import Finding
 from oversold.payout_plan import PayoutPlan
 from oversold.plan import Plan
@@ -43,7 +44,7 @@ def framed(
         "rtt_ms": plan.rtt_s * 1e3,
         "wall_s": wall_s,
     }
-    return {
+    summary = {
         "schema": SCHEMA,
         "scenario": plan.scenario,
         "strategy": plan.strategy,
@@ -65,6 +66,7 @@ def framed(
         "environment": environment(),
         "command": command(plan),
     }
+    return {**summary, "explain": causes.command(summary)}
 
 
 def environment() -> dict[str, Any]:

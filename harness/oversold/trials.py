@@ -19,18 +19,19 @@ from oversold.options import Typed
 from oversold.plan import Kind, Plan
 from oversold.result import Result
 from oversold.runs import run
-from oversold.session import Session, Telling
+from oversold.session import LEDGER, Session, Telling
 from oversold.stores.endpoint import Endpoint
 from oversold.stores.providers import LABELS, SERVERS, StoreChoice
 from oversold.strategies import registry
 from oversold.summary import command
 
 WORDS = ("users", "capacity", "seed", "processes", "lanes", "rtt", "profile", "preset", "sql")
-BEGINNING = Typed("bid-burst")  # a session opens with the canary's servers: every burst needs them
+BEGINNING = Typed("bid-burst")  # the first servers admit as many connections as this needs
 
 
 class Trials(Session, Mapping[str, Endpoint]):
-    """A session whose runs are not known beforehand: servers are started when first needed, and stay.
+    """A session whose runs are not known beforehand: servers are started when first needed, and stay. It begins
+    without any.
 
     As a mapping it gives each server's place by name (`redis`, `memcached`, `sql`, `mariadb`, `rabbitmq`,
     `redlock`); asking for one starts it. A load's canary is run once: what it proved holds for all runs under it.
@@ -43,6 +44,7 @@ class Trials(Session, Mapping[str, Endpoint]):
     def __init__(self, choice: StoreChoice, turn: Path | None = None) -> None:
         beginning = options.plan_of(BEGINNING, "none")
         super().__init__([beginning], choice, Telling())
+        self._names = frozenset()
         self._turn = turn
         self._proven: dict[str, float] = {}
 
@@ -74,6 +76,7 @@ class Trials(Session, Mapping[str, Endpoint]):
         plans = [plan, plan.canary] if with_canary else [plan]
         with self._alone(), _importable():
             self.admit(plans)
+            self.have(frozenset({LEDGER}))
             canary = self._canary(plan, folder / "canary") if with_canary and plan != plan.canary else None
             summary = _uninterrupted(run(self, plan, folder, canary))
         shown = plan.model_copy(update={"strategy": from_here(plan.strategy)})

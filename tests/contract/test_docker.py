@@ -285,6 +285,7 @@ def test_comparison_in_containers(engine: docker_engine.PrivateEngine, tmp_path:
     words = ["compare", "bid-burst", "-s", "none,redis-lua", "--users", "300", "--set", "late=0"]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("OVERSOLD_")}
     environment |= {"PYTHONPATH": str(Path(oversold.__file__).parents[1]), "OVERSOLD_CHARTS": "false"}
+    environment["OVERSOLD_EXPLAIN"] = "0"
     done = subprocess.run(
         [sys.executable, "-m", "oversold", *words, "--stores", "docker", "--json"],
         cwd=tmp_path,

@@ -39,8 +39,9 @@ class Said:
 def environment() -> dict[str, str]:
     """Return an environment in which the package is importable and nothing of ours is configured."""
     clean = {name: value for name, value in os.environ.items() if not name.startswith("OVERSOLD_")}
-    # Drawing takes as long as many a run here: those tests that are about pictures ask for them.
-    return {**clean, "PYTHONPATH": str(REPOSITORY / "harness"), "OVERSOLD_CHARTS": "false"}
+    # Drawing takes as long as many a run here, and so does the search for causes: tests that are about them ask.
+    quick = {"OVERSOLD_CHARTS": "false", "OVERSOLD_EXPLAIN": "0"}
+    return {**clean, "PYTHONPATH": str(REPOSITORY / "harness"), **quick}
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -10,7 +10,9 @@ from typing import Any, NoReturn
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, sync_playwright
+from tests.unit.report_schedule.schedules import lease_ends, lost_update
 
+from oversold import schedule_file
 from oversold.report import charts
 from oversold.report.cells import gather
 from oversold.report.page import page
@@ -41,8 +43,12 @@ def browser(server_missing: Callable[[str], NoReturn]) -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Write the page of a recorded comparison with charts of it; two of its runs are made to fail."""
+    """Write the page of a recorded comparison with charts and two causes; two of its runs are made to fail."""
     folder = tmp_path_factory.mktemp("report")
+    for schedule in (lost_update(), lease_ends()):
+        below = folder / "explain" / schedule.strategy
+        below.mkdir(parents=True)
+        schedule_file.write(schedule, below / "replay.jsonl")
     document: dict[str, Any] = json.loads(RECORDED.read_text("utf-8"))
     for run in document["runs"]:
         if run["strategy"] == "row-lock" and run["load"]["users"] == 600:
@@ -245,9 +251,10 @@ def test_the_theme_changes_page_and_charts(see: Callable[..., Seen]) -> None:
     paper, ink = ("body", "backgroundColor"), ("body", "color")
     sheet = ("figure svg path", "fill")
     label = ("figure svg text", "fill")
+    schedule = ("svg.schedule text", "fill")
 
     def colours(seen: Seen) -> list[str]:
-        return [seen.colour(*each) for each in (paper, ink, sheet, label)]
+        return [seen.colour(*each) for each in (paper, ink, sheet, label, schedule)]
 
     light, dark = see(), see(color_scheme="dark")
     bright, dim = colours(light), colours(dark)
@@ -297,6 +304,7 @@ def test_a_phone_needs_no_scrolling_sideways(see: Callable[..., Seen]) -> None:
     assert seen.overflow() <= 0
     boxes = seen.page.locator("#table .scroll, figure .scroll")
     assert boxes.count() == 4
+    assert seen.page.locator("#why .scroll.wide:visible").count() > 0
     for box in boxes.all():
         assert box.evaluate("it => it.scrollWidth > it.clientWidth && it.tabIndex === 0")
         assert box.evaluate("it => getComputedStyle(it.previousElementSibling).display") == "block"

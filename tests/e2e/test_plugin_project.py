@@ -58,19 +58,42 @@ def call(site: Path, tmp_path: Path) -> Call:
 
 @pytest.mark.alone
 def test_the_example_project(call: Call) -> None:
-    """Its tests catch the broken stock, in a race and in a burst, and pass the mended one."""
-    some = "burst or race_sells or fits or stock"
+    """Its tests catch the broken stock in a race, a burst and an order of commands, and pass the mended one."""
+    some = "burst or race_sells or fits or stock or every_order"
     done = call("pytest", "-p", "no:cacheprovider", "-rA", "--oversold-users", "300", "-k", some)
     failed = set(re.findall(r"^FAILED (\S+)", done.stdout, re.MULTILINE))
     assert failed == {
         "tests/test_broken.py::TestBroken::test_a_race_sells_no_more_than_there_is",
         "tests/test_broken.py::test_a_burst",
+        "tests/test_broken.py::test_every_order",
     }, done.stdout
     assert "PASSED tests/test_mended.py::test_a_burst" in done.stdout
     assert "PASSED tests/test_mended.py::TestMended::test_a_race_sells_no_more_than_there_is" in done.stdout
     assert re.search(r"E +assert oversubscription 0\.\d+ == 0", done.stdout)
     assert re.search(r"E +oversubscription: FAIL: Orders of .* exceed the capacity", done.stdout)
     assert "E         repeat: oversold run bid-burst --strategy shop-broken --users 300 " in done.stdout
+    assert "PASSED tests/test_mended.py::test_every_order" in done.stdout
+    assert re.search(r"E +(AssertionError: )?assert <shop-broken: VIOLATION: ", done.stdout)
+    assert "repeat: oversold explore shop-broken --bidders 2 --capacity-bids 1 " in done.stdout
+
+
+def test_a_counterexample_becomes_a_regression_test(call: Call, tmp_path: Path) -> None:
+    """The replay file of a failing exploration breaks the stock as it was once more, and not the mended one."""
+    plain = ("-p", "no:cacheprovider", "-rA")
+    found = call("pytest", *plain, "--oversold-out", "kept", "tests/test_broken.py::test_every_order")
+    assert "1 failed" in found.stdout, found.stdout
+    (file,) = (tmp_path / "kept").glob("explore/*-1/replay.jsonl")
+    file.rename(tmp_path / "tests" / "oversell.jsonl")
+    (tmp_path / "tests" / "test_replayed.py").write_text(
+        "from shop import Mended\n\n"
+        "def test_as_it_was(replay):\n    assert replay('tests/oversell.jsonl')\n\n"
+        "def test_mended(replay):\n    assert replay('tests/oversell.jsonl', strategy=Mended)\n"
+    )
+    done = call("pytest", *plain, "tests/test_replayed.py")
+    assert "1 failed, 1 passed" in done.stdout, done.stdout
+    assert re.search(r"E +(AssertionError: )?assert <replay of oversell.jsonl: broken: ", done.stdout)
+    assert "PASSED tests/test_replayed.py::test_mended" in done.stdout
+    assert "repeat: oversold replay tests/oversell.jsonl" in done.stdout
 
 
 def test_installed_strategies_have_names(call: Call, tmp_path: Path) -> None:

@@ -129,3 +129,46 @@ def test_same_seed_same_bids_and_the_canary_oversells(oversold: Call, tmp_path: 
     first = amounts("reports/bid-burst/latest")
     assert amounts("twice/bid-burst/latest", "none-600-7") == first
     assert amounts("twice/bid-burst/latest", "none-600-8") != first
+
+
+def test_a_failed_run_is_explained(oversold: Call, tmp_path: Path) -> None:
+    """The shortest schedule is in the folder, on the page and below the table; verdict and exit code stay."""
+    said = oversold(
+        "run", "bid-burst", "-s", "none", "-u", "200", "--set", "late=0", "--explain", "20s", "--charts"
+    )  # fmt: skip
+    assert said.code == 1, said.err
+    folder = (tmp_path / "reports/bid-burst/latest").resolve()
+    why = "why: oversold explore none --bidders 2 --capacity-bids 1 --faults 0 --budget 30s"
+    assert said.out.splitlines()[-1] == why
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary["explain"] == why.removeprefix("why: ")
+    assert (summary["cause"]["check"], summary["cause"]["steps"]) == ("oversubscription", 6)
+    assert summary["cause"]["sentence"] in said.out
+    assert (folder / "explain/none/replay.jsonl").is_file()
+    assert (folder / "explain/none/schedule.mmd").read_text().startswith("sequenceDiagram")
+    assert "Why it oversells: the shortest schedule" in (folder / "report.html").read_text()
+    (folder / "explain/none/replay.jsonl").write_text("damaged")
+    again = oversold("report", str(folder))
+    assert again.code == 1
+    assert "no schedule of none is shown" in again.out
+    assert "Traceback" not in again.err
+
+
+def test_a_comparison_explains_its_failures_and_its_canary(oversold: Call, tmp_path: Path) -> None:
+    """Each design that failed has its schedule, the canary too, which gets no line; Markdown has the sentence."""
+    own = ["from oversold.strategies.bids.none import NoLock", "class Shop(NoLock):", "    'No lock. None. All.'"]
+    (tmp_path / "shop.py").write_text("\n".join(own))
+    said = oversold(
+        "compare", "bid-burst", "-s", "redis-lua,./shop.py:Shop", "-u", "200", "--set", "late=0",
+        "--explain", "20s", "--markdown", "pull.md", "--json",
+    )  # fmt: skip
+    assert said.code == 1, said.err
+    sound, broken = said.json["runs"]
+    assert (sound["explain"], "cause" in sound) == (None, False)
+    assert broken["cause"]["check"] == "oversubscription"
+    folder = (tmp_path / "reports/bid-burst/latest").resolve()
+    assert {path.parent.name for path in folder.glob("explain/*/replay.jsonl")} == {"none", "Shop"}
+    assert f"why: {broken['explain']}" in said.err
+    assert "why: oversold explore none" not in said.err
+    assert broken["explain"] in (tmp_path / "pull.md").read_text()
+    assert json.loads((folder / "compare.json").read_text()) == said.json

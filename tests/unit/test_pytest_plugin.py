@@ -18,6 +18,7 @@ from oversold import trials
 from oversold.errors import StoreUnavailableError, UsageError
 from oversold.plan import Plan
 from oversold.result import Number, Result
+from oversold.session import Session
 from oversold.stores.providers import StoreChoice
 from oversold.strategies.bids.none import NoLock
 from oversold.strategies.bids.redis_lua import RedisLua
@@ -165,6 +166,12 @@ def test_a_story_begins_with_the_number_it_is_about() -> None:
         "files",
     ]
     assert result().story("duplicate")[1].startswith("overpaid: FAIL: Two")
+
+
+def test_a_story_names_the_exploration_that_explains_it() -> None:
+    """Where the summary knows one; a run that cannot be explored has none."""
+    assert "why: oversold explore none --bidders 2" in result(explain="oversold explore none --bidders 2").story()
+    assert not [line for line in result(explain=None).story() if line.startswith("why:")]
 
 
 # --- Which strategy is meant
@@ -350,6 +357,20 @@ def test_an_interrupted_run_interrupts_the_tests(
     monkeypatch.setattr(trials, "run", lambda *_: {**SUMMARY, "interrupted": True})
     with pytest.raises(KeyboardInterrupt):
         Trials(StoreChoice()).result_of(burst_of("redis-lua"), tmp_path, with_canary=False)
+
+
+def test_servers_are_started_when_they_are_needed(
+    tried: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A session begins without any, so that an exploration has its own alone; a burst has the ledger's as well."""
+    started: list[set[str]] = []
+    monkeypatch.setattr(Session, "_open", lambda self: started.append(set(self._names)))
+    monkeypatch.setattr(Trials, "have", lambda self, names: started.append(set(names)))
+    monkeypatch.setattr(trials, "run", Ran())
+    with Trials(StoreChoice()) as session:
+        assert started == [set()]
+        session.result_of(burst_of("memcached-cas"), tmp_path, with_canary=False)
+    assert set().union(*started) == {"memcached", "sql"}
 
 
 def test_a_load_that_needs_more_connections_gets_new_servers(

@@ -132,9 +132,9 @@ def _baseline(document: Document) -> list[str]:
 
 
 def _whys(document: Document, table: Table) -> list[str]:
-    """Return why designs did not pass; of a single run the table of findings has said it."""
+    """Return why designs did not pass; of a single run the table of findings has said it, but for the cause."""
     if not is_comparison(document):
-        return []
+        return [line for entry in table.entries for line in _cause(entry)]
     lines = []
     for entry in _failing(document, table)[:_MOST_REASONS]:
         about = html.escape(
@@ -145,8 +145,17 @@ def _whys(document: Document, table: Table) -> list[str]:
         lines += [
             f"- **{plain(check)}**: {_said(why)}" if check else f"- {_said(why)}" for check, why in entry.reasons
         ]
+        lines += _cause(entry)
         lines += ["", "</details>", ""]
     return lines
+
+
+def _cause(entry: Entry) -> list[str]:
+    """Return the shortest schedule that breaks a design in a sentence, and what shows it."""
+    if not entry.explain:
+        return []
+    told = f"**cause**: {plain(_cut(entry.cause, 2 * _CUT))} " if entry.cause else "**cause**: "
+    return [f"- {told}{code(_cut(entry.explain, _CUT))}"]
 
 
 def _failing(document: Document, table: Table) -> list[Entry]:

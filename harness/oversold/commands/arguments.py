@@ -152,6 +152,13 @@ Charts = Annotated[
         text="Draw the pictures. Without them a run ends two seconds sooner; `oversold report` draws them later.",
     ),
 ]  # fmt: skip
+Explain = Annotated[
+    str,
+    option(
+        "--explain", panel=OUTPUT, env="OVERSOLD_EXPLAIN", metavar="TIME",
+        text="Search so long for the shortest schedule that breaks each design that failed. 0: do not.",
+    ),
+]  # fmt: skip
 Junit = Annotated[
     Path | None,
     option("--junit", panel=PIPELINE, env="OVERSOLD_JUNIT", metavar="FILE", text="Write a JUnit report."),
@@ -218,6 +225,7 @@ RUN_OPTIONS: Mapping[str, tuple[Any, Any]] = {
     "allow_hosts": (AllowHosts, None),
     **STORE_OPTIONS,
     "charts": (Charts, True),
+    "explain": (Explain, "5s"),
     "out": (Out, Path("reports")),
 }
 # What a pipeline asks besides the verdict; `maximum` and `minimum` are the names that config files use.
@@ -260,6 +268,14 @@ def takes(options: Mapping[str, tuple[Any, Any]]) -> Callable[[Command], Command
 def urls(values: Mapping[str, Any]) -> dict[str, str]:
     """Return the stores' URLs that were given."""
     return {name.removesuffix("_url"): url for name, url in values.items() if name.endswith("_url") and url}
+
+
+def explain_s(values: Mapping[str, Any]) -> float:
+    """Return how long to search for each cause, in seconds: 0 for `0` and `no`; UsageError where it is no time."""
+    from oversold.options import duration
+
+    text = str(values["explain"])
+    return 0.0 if text.strip().lower() in {"0", "0s", "no", "false"} else duration("--explain", text)
 
 
 def choice_of(values: Mapping[str, Any]) -> StoreChoice:

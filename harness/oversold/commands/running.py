@@ -22,6 +22,7 @@ from oversold.commands.arguments import (
     DryRun,
     Json,
     Scenario,
+    explain_s,
     option,
     takes,
     urls,
@@ -88,8 +89,10 @@ def run(
     """
     from oversold import options, places, runs, showing, terminal
     from oversold.comparison import run_exit, run_one
+    from oversold.explorations import causes
     from oversold.session import Session
 
+    budget_s = explain_s(values)
     typed, out = _typed(context, scenario, values), values["out"]
     plan = options.plan_of(typed, strategy)
     choice = options.choice_of(typed)
@@ -104,6 +107,7 @@ def run(
         with Session(plans, choice, telling) as session:
             folder = places.new_run_folder(out, scenario, plan.seed)
             summary, place = run_one(session, plan, folder, with_canary=canary)
+        summary = causes.explain(summary, place, choice, budget_s, telling)
         summary = judged(wishes, summary, place)
         pictures = showing.drawn(telling, place, summary, wanted=values["charts"])
     showing.shown(console, summary, place, pictures)
@@ -159,12 +163,13 @@ def compare(
     Example: oversold compare bid-burst -s redis-lua,row-lock,version --users 1000,5000 --set p=0.05,0.2 --repeat 3
     """
     from oversold import comparison, options, places, runs, showing, terminal
+    from oversold.explorations import causes
     from oversold.session import Session
     from oversold.sweep import finished
 
-    out = values["out"]
+    out, budget_s = values["out"], explain_s(values)
     if resume is not None:
-        free = {"stores", "charts", "json_", "allow_remote", "scenario", "resume", "dry_run"}
+        free = {"stores", "charts", "explain", "json_", "allow_remote", "scenario", "resume", "dry_run"}
         _alone(context, "--resume", free | PIPELINE_OPTIONS.keys())
         folder = resume.resolve()  # `latest` may move on meanwhile
         sweep = options.resumed(folder, scenario)
@@ -188,8 +193,10 @@ def compare(
     with terminal.telling() as telling:
         with Session([cell.plan for cell in todo], choice, telling) if todo else nullcontext() as session:
             folder = folder or places.new_run_folder(out, scenario, sweep.canary.seed)
-            document = judged(wishes, comparison.compare(session, sweep, folder), folder)
+            document = comparison.compare(session, sweep, folder)
         telling.within("")
+        document = causes.explain(document, folder, choice, budget_s, telling)
+        document = judged(wishes, document, folder)
         pictures = showing.drawn(telling, folder, document, wanted=values["charts"])
     showing.shown(console, document, folder, pictures)
     base = comparison.comparison_exit(document)

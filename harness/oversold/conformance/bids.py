@@ -12,12 +12,13 @@ from typing import Any, ClassVar
 
 import pytest
 
-from oversold.conformance.rules import lacking, on_trial, past_its_context, rule
+from oversold.conformance.rules import lacking, on_trial, rule
 from oversold.conformance.sale import Lane, Offer, Sale
 from oversold.errors import LimitError
 from oversold.model import Bid
 from oversold.plan import Sql
 from oversold.stores.endpoint import Endpoint
+from oversold.strategies.past_context import past_its_context
 
 CAPACITY_FEN = 1_000
 UNIT_FEN = 100
@@ -63,7 +64,7 @@ class BidStrategyContract:
         """It uses context.clock and context.random, not `time`, `random` or `threading`."""
         used = past_its_context(on_trial(type(self), "bids"))
         text = "A strategy takes time and random numbers from its context, and starts no threads."
-        rule(not used, text, f"it uses {', '.join(used)}")
+        rule(not used, text, "; ".join(f"it uses {name}: {mend}" for name, mend in used))
 
     def test_takes_what_fits(self, offer: Offer) -> None:
         """A bid that fits takes its amount, and no more."""

@@ -12,9 +12,10 @@ import pytest
 
 from oversold.conformance.books import Payment
 from oversold.conformance.payday import PaydayOnTrial, Worker
-from oversold.conformance.rules import lacking, on_trial, past_its_context, rule
+from oversold.conformance.rules import lacking, on_trial, rule
 from oversold.plan import Sql
 from oversold.stores.endpoint import Endpoint
+from oversold.strategies.past_context import past_its_context
 
 OBLIGATIONS = 12
 MEET_S = 0.5  # a second start that may pay does so within this time
@@ -57,7 +58,7 @@ class PayoutStrategyContract:
         """It uses context.clock and context.random, not `time`, `random` or `threading`."""
         used = past_its_context(on_trial(type(self), "payouts"))
         text = "A strategy takes time and random numbers from its context, and starts no threads."
-        rule(not used, text, f"it uses {', '.join(used)}")
+        rule(not used, text, "; ".join(f"it uses {name}: {mend}" for name, mend in used))
 
     def test_pays_everybody_once(self, payday: Open) -> None:
         """Two jobs side by side pay everything once, and reconciliation comes to its end without paying more."""

@@ -1,13 +1,9 @@
-"""What the contracts share: which class is on trial, how a broken rule is told, and what a strategy may import."""
+"""What the contracts share: which class is on trial, how a broken rule is told, and what it lacks."""
 
 from __future__ import annotations
 
-import ast
 import inspect
-import sys
-import textwrap
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 from oversold.errors import UsageError
@@ -18,7 +14,6 @@ from oversold.strategies import registry
 from oversold.strategies.calling import HungCallError, within
 
 CALL_S = 15.0  # a call that takes longer hangs
-FORBIDDEN = ("time", "random", "threading")
 # A strategy that keeps a lock is to fail its test, not to hang it.
 LOCK_TIMEOUT = {
     "postgres": ("SET lock_timeout TO '8s'",),
@@ -81,32 +76,3 @@ def in_transaction(sql: Any) -> bool:
     if sql.dialect.name == "postgresql":
         return bool(driver.info.transaction_status)
     return bool(driver.server_status & 1)  # SERVER_STATUS_IN_TRANS
-
-
-def past_its_context(strategy: type[Any]) -> list[str]:
-    """Return what a class takes from `time`, `random` or `threading`: dotted names, in the order of its text.
-
-    Its base classes of the same file are looked at as well; what has no source text is not.
-    """
-    found: list[str] = []
-    for each in strategy.__mro__:
-        if each.__module__ == strategy.__module__:
-            with suppress(OSError, TypeError, SyntaxError):
-                module = ast.parse(inspect.getsource(sys.modules[each.__module__]))
-                known = dict(_forbidden_names(module))
-                tree = ast.parse(textwrap.dedent(inspect.getsource(each)))
-                known |= dict(_forbidden_names(tree))
-                used = [node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and node.id in known]
-                found += [known[name] for name in used]
-    return list(dict.fromkeys(found))
-
-
-def _forbidden_names(tree: ast.AST) -> Iterator[tuple[str, str]]:
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            for alias in node.names:
-                if alias.name in FORBIDDEN:
-                    yield alias.asname or alias.name, alias.name
-        elif isinstance(node, ast.ImportFrom) and node.module in FORBIDDEN:
-            for alias in node.names:
-                yield alias.asname or alias.name, f"{node.module}.{alias.name}"

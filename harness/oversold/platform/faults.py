@@ -7,14 +7,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any, Literal
 
-import pika.exceptions
-import psycopg
-import pymysql.err
-import redis
-import sqlalchemy.exc
-from pika.adapters.utils.connection_workflow import AMQPConnectorException
-from pymemcache.exceptions import MemcacheUnexpectedCloseError
-
 # limit: the harness kept within bounds that the user set, so a part of the load was never sent. unmapped: a reply
 # of a service that no rule of its file fits, which may be the file's fault.
 FaultKind = Literal["raised", "nonsense", "hung", "store", "limit", "unmapped"]
@@ -61,6 +53,15 @@ def connection_lost(error: BaseException) -> bool:
 
     Such operations may or may not have happened at the server: their outcome is unknown.
     """
+    # All drivers together take a third of a second to import: not before something has gone wrong.
+    import pika.exceptions
+    import psycopg
+    import pymysql.err
+    import redis
+    import sqlalchemy.exc
+    from pika.adapters.utils.connection_workflow import AMQPConnectorException
+    from pymemcache.exceptions import MemcacheUnexpectedCloseError
+
     if isinstance(error, sqlalchemy.exc.DBAPIError) and error.orig is not None:
         error = error.orig
     if isinstance(error, pymysql.err.MySQLError):

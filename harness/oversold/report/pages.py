@@ -12,7 +12,16 @@ from rich.console import Console
 
 from oversold.errors import UsageError
 from oversold.evidence import NEVER
-from oversold.report import cell_tables, cells, parquet, payout_parquet, payout_tables, sources, tables
+from oversold.report import (
+    cell_tables,
+    cells,
+    explained,
+    parquet,
+    payout_parquet,
+    payout_tables,
+    sources,
+    tables,
+)
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -136,6 +145,7 @@ def print_run(console: Console, summary: Mapping[str, Any], folder: Path, pictur
     console.print(f"\n{sold}; limited by {summary['limits']['limited_by']}.", soft_wrap=True, markup=False)
     _print_places(console, folder, pictures)
     console.print(f"repeat: {summary['command']}", soft_wrap=True, markup=False)
+    _print_causes(console, [summary], folder, summary)
 
 
 def print_comparison(
@@ -162,6 +172,7 @@ def print_comparison(
             markup=False,
         )
     _print_places(console, folder, pictures)
+    _print_causes(console, [run for run in runs if not run["canary"]], folder, document)
 
 
 def _mend(document: Mapping[str, Any], folder: Path) -> str:
@@ -175,3 +186,19 @@ def _print_places(console: Console, folder: Path, pictures: Sequence[Path]) -> N
     for path in pictures:
         what = "chart" if path.suffix == ".png" else "page"
         console.print(f"{what}: {path}", soft_wrap=True, markup=False)
+
+
+def _print_causes(
+    console: Console, runs: Sequence[Mapping[str, Any]], folder: Path, document: Mapping[str, Any]
+) -> None:
+    """Print for each design that failed why, as far as that is known, and the command that explores it."""
+    whys: dict[str, str] = {}
+    for run in runs:
+        if command := run.get("explain"):
+            cause = run.get("cause")
+            whys.setdefault(command, f"{tables.shown_name(run)}: {cause['sentence']}" if cause else "")
+    for command, sentence in whys.items():
+        for line in filter(None, [sentence and f"cause: {sentence}", f"why: {command}"]):
+            console.print(line, soft_wrap=True, markup=False)
+    for problem in explained.beside(folder, document)[1]:
+        console.print(problem, soft_wrap=True, markup=False)

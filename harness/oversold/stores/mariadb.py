@@ -207,26 +207,35 @@ def admits(endpoint: Endpoint) -> int | None:
 
 def connect(endpoint: Endpoint, clock: Clock, rtt_s: float) -> sqlalchemy.Connection:
     """Return a SQLAlchemy connection over one PyMySQL connection of its own, at REPEATABLE READ as it comes."""
-    engine = sqlalchemy.create_engine(
-        "mariadb+pymysql://",
-        creator=lambda: connect_raw(endpoint, clock, rtt_s, autocommit=False),
-        poolclass=StaticPool,
-    )
+    return connect_by(lambda: connect_raw(endpoint, clock, rtt_s, autocommit=False))
+
+
+def connect_by(creator: Callable[[], Connection[Any]]) -> sqlalchemy.Connection:
+    """Return a SQLAlchemy connection over a PyMySQL connection that somebody else makes, and makes again."""
+    engine = sqlalchemy.create_engine("mariadb+pymysql://", creator=creator, poolclass=StaticPool)
     return engine.connect()
 
 
-def connect_raw(endpoint: Endpoint, clock: Clock, rtt_s: float, *, autocommit: bool) -> Connection[Any]:
+def connect_raw(
+    endpoint: Endpoint,
+    clock: Clock,
+    rtt_s: float,
+    *,
+    autocommit: bool,
+    kind: type[Connection[Any]] = Connection,
+    flags: int = 0,
+) -> Connection[Any]:
     """Return a PyMySQL connection; every exchange with the server waits `rtt_s`.
 
     It counts the rows that a statement found rather than those it changed, as PostgreSQL does: setting a column
     to the value that it has already is a row, too. It waits for an answer as long as the server lives.
     """
-    kind = _delayed(clock, rtt_s) if rtt_s else Connection
+    kind = _delayed(clock, rtt_s) if rtt_s else kind
     return kind(
         **_options(endpoint.url),
         autocommit=autocommit,
         connect_timeout=CONNECT_S,
-        client_flag=CLIENT.FOUND_ROWS,
+        client_flag=CLIENT.FOUND_ROWS | flags,
         # Making ready to encrypt costs twenty times what connecting does, and a private server is on loopback.
         ssl_disabled=endpoint.provider != "url",
     )

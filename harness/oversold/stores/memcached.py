@@ -7,7 +7,6 @@ import socket
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -100,13 +99,18 @@ def probe(url: str) -> Endpoint:
 
 def connect(endpoint: Endpoint, clock: Clock, rtt_s: float) -> Client:
     """Return a client with one connection of its own; writes wait for the server's answer."""
+    return connect_by(endpoint, Sockets(_delayed(clock, rtt_s)) if rtt_s else socket)
+
+
+def connect_by(endpoint: Endpoint, socket_module: Any) -> Client:
+    """Return a client whose sockets come from a module: `socket`, or what stands in for it."""
     client = Client(
         host_port(endpoint.url),
         connect_timeout=TIMEOUT_S,
         timeout=TIMEOUT_S,
         no_delay=True,
         default_noreply=False,
-        socket_module=_DelayedSockets(clock, rtt_s) if rtt_s else socket,
+        socket_module=socket_module,
     )
     client.version()
     return client
@@ -138,17 +142,22 @@ def forget(endpoint: Endpoint, prefix: str) -> None:
     """memcached cannot list its keys; a run's keys carry an expiry instead, so there is nothing to do."""
 
 
-class _DelayedSockets:
-    """Stands in for the `socket` module in pymemcache: sockets whose writes wait one round trip."""
+class Sockets:
+    """Stands in for the `socket` module in pymemcache: `make` takes a socket's arguments and returns its like."""
 
-    def __init__(self, clock: Clock, rtt_s: float) -> None:
-        class DelayedSocket(socket.socket):
-            def sendall(self, *arguments: Any) -> None:
-                clock.sleep(rtt_s)
-                super().sendall(*arguments)
-
-        self._module: ModuleType = socket
-        self.socket = DelayedSocket
+    def __init__(self, make: Callable[..., Any]) -> None:
+        self.socket = make
 
     def __getattr__(self, attribute: str) -> Any:
-        return getattr(self._module, attribute)
+        return getattr(socket, attribute)
+
+
+def _delayed(clock: Clock, rtt_s: float) -> type[socket.socket]:
+    class DelayedSocket(socket.socket):
+        """Waits one round trip before each write."""
+
+        def sendall(self, *arguments: Any) -> None:
+            clock.sleep(rtt_s)
+            super().sendall(*arguments)
+
+    return DelayedSocket

@@ -175,19 +175,25 @@ def admits(endpoint: Endpoint) -> int | None:
 
 def connect(endpoint: Endpoint, clock: Clock, rtt_s: float) -> sqlalchemy.Connection:
     """Return a SQLAlchemy connection over one psycopg connection of its own."""
-    engine = sqlalchemy.create_engine(
-        "postgresql+psycopg://",
-        creator=lambda: connect_raw(endpoint, clock, rtt_s, autocommit=False),
-        poolclass=StaticPool,
-    )
+    return connect_by(lambda: connect_raw(endpoint, clock, rtt_s, autocommit=False))
+
+
+def connect_by(creator: Callable[[], psycopg.Connection[Any]]) -> sqlalchemy.Connection:
+    """Return a SQLAlchemy connection over a psycopg connection that somebody else makes, and makes again."""
+    engine = sqlalchemy.create_engine("postgresql+psycopg://", creator=creator, poolclass=StaticPool)
     return engine.connect()
 
 
 def connect_raw(
-    endpoint: Endpoint, clock: Clock, rtt_s: float, *, autocommit: bool
+    endpoint: Endpoint,
+    clock: Clock,
+    rtt_s: float,
+    *,
+    autocommit: bool,
+    kind: type[psycopg.Connection[Any]] = psycopg.Connection,
 ) -> psycopg.Connection[tuple[Any, ...]]:
     """Return a psycopg connection; every statement waits `rtt_s` and is prepared on its first use."""
-    kind = _delayed(clock, rtt_s) if rtt_s else psycopg.Connection
+    kind = _delayed(clock, rtt_s) if rtt_s else kind
     connection = kind.connect(endpoint.url, connect_timeout=30, autocommit=autocommit, prepare_threshold=0)
     search_path = endpoint.settings.get("search_path")
     if search_path:

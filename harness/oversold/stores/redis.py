@@ -108,9 +108,14 @@ class LaneClient(redis.Redis):
 
 def connect(endpoint: Endpoint, clock: Clock, rtt_s: float) -> redis.Redis:
     """Return a client with one connection of its own. It waits for a reply as long as the server lives."""
+    return connect_by(endpoint, _delayed(clock, rtt_s) if rtt_s else Connection)
+
+
+def connect_by(endpoint: Endpoint, connection_class: type[Connection]) -> redis.Redis:
+    """Return a client whose connections are of a class that somebody has a reason to look through."""
     pool = redis.ConnectionPool.from_url(
         endpoint.url,
-        connection_class=_delayed(clock, rtt_s) if rtt_s else Connection,
+        connection_class=connection_class,
         socket_connect_timeout=CONNECT_S,
         retry=Retry(NoBackoff(), 0),
         max_connections=2,  # the client's own, and one for its transactions

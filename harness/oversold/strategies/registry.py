@@ -118,7 +118,7 @@ def load(name: str, kind: Kind = "bids") -> type[Any]:
             found = outside[0].load()
         except (Exception, SystemExit) as error:
             raise UsageError(f"strategy {name!r} cannot be loaded: {_brief(error)}") from error
-    _check(name, found, kind)
+    check(name, found, kind)
     return cast("type[Any]", found)
 
 
@@ -212,8 +212,12 @@ def _module_at(path: Path) -> Any:
     return module
 
 
-def _check(name: str, found: Any, kind: Kind) -> None:
-    """Refuse, before anything is started, a class that cannot be a strategy."""
+def check(name: str, found: Any, kind: Kind) -> None:
+    """Refuse, before anything is started, a class that cannot be a strategy.
+
+    Raises:
+        UsageError: with what it lacks.
+    """
     if not inspect.isclass(found):
         raise UsageError(f"strategy {name!r} is not a class")
     missing = [method for method in METHODS[kind] if not callable(getattr(found, method, None))]

@@ -1,4 +1,4 @@
-"""The mended stock keeps every rule, and its burst is a pass."""
+"""The mended stock keeps every rule, its burst is a pass, and no order of its commands oversells."""
 
 from shop import Mended
 
@@ -17,3 +17,8 @@ def test_a_burst(burst):
     assert result.oversubscription == 0
     assert result.undersubscription < 0.001
     assert result
+
+
+def test_every_order(explore):
+    """Three bidders for two shares, one store command at a time, in all orders that differ."""
+    assert explore(Mended)

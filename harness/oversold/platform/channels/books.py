@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from oversold.model import PayReply
+from oversold.evidence import NEVER
+from oversold.model import PAY_REPLIES, PayReply
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS calls (
@@ -177,6 +178,11 @@ class Books:
         """Return for how long the channel stood still at most, as far as it is entered."""
         return int(self._sql.execute(STALL).fetchone()[0])
 
+    def clear(self) -> None:
+        """Forget all calls and withdrawals, and count from 1 again; commit."""
+        self._sql.execute("DELETE FROM calls")
+        self._sql.execute("DELETE FROM withdrawals")
+
     def close(self) -> None:
         """Close the file."""
         self._sql.close()
@@ -184,6 +190,22 @@ class Books:
     def _sum(self, condition: str, values: Sequence[Any]) -> int:
         row = self._sql.execute(f"SELECT coalesce(sum(amount_fen), 0) FROM {condition}", values).fetchone()
         return int(row[0])
+
+
+def payment(call: Call, channel: int, obligation: int, run: int, worker: int, t0_ns: int) -> tuple[int, ...]:
+    """Return a call as a row of `payout_evidence.PAYMENT`; times are counted from `t0_ns`."""
+    return (
+        channel,
+        obligation,
+        run,
+        worker,
+        call.amount_fen,
+        PAY_REPLIES.index(call.reply),
+        call.replay_of is not None,
+        call.t_arrived - t0_ns,
+        call.t_replied - t0_ns,
+        NEVER if call.t_effect is None or call.voided else call.t_effect - t0_ns,
+    )
 
 
 def read_calls(path: Path) -> list[Call]:

@@ -95,6 +95,16 @@ class Entry:
         """The command that repeats the worst run."""
         return str(self.worst.get("command") or "")
 
+    @property
+    def cause(self) -> str:
+        """Why the worst run broke its promise, by the shortest schedule that does; nothing where none is known."""
+        return str((self.worst.get("cause") or {}).get("sentence") or "")
+
+    @property
+    def explain(self) -> str:
+        """The command that explores why; nothing where it cannot be explored."""
+        return str(self.worst.get("explain") or "")
+
 
 @dataclass(frozen=True)
 class Table:

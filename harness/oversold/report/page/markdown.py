@@ -124,8 +124,10 @@ def _whys(table: Table, cut: int) -> list[str]:
             lines.append(
                 f"- **{plain(check)}**: {plain(_cut(reason, cut))}" if check else f"- {plain(_cut(reason, cut))}"
             )
-        fence = _fence(entry.command, 3)
-        lines += ["", f"{fence}sh", " ".join(entry.command.split()), fence, "</details>", ""]
+        lines += [f"- **cause**: {plain(_cut(entry.cause, cut))}"] if entry.cause else []
+        commands = [" ".join(each.split()) for each in (entry.command, entry.explain) if each]
+        fence = _fence("\n".join(commands), 3)
+        lines += ["", f"{fence}sh", *commands, fence, "</details>", ""]
     return lines
 
 

@@ -12,7 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from oversold.errors import UsageError
-from oversold.report.page import bids, conditions, markdown, paint, payouts, words
+from oversold.report.page import bids, conditions, markdown, paint, payouts, why, words
 from oversold.report.page.entries import Card, Table, pace_of
 
 _HERE = Path(__file__).parent
@@ -109,7 +109,10 @@ def html(
         definitions=words.definitions(payouts=bool(runs) and "obligations" in runs[0]),
         places=[source for source in document.get("sources", []) if source.get("folder")],
         style=style,
+        causes=why.causes(folder, document, table),
         dark_charts=paint.dark_rules(colours),
+        dark_by_system=why.dark_rules(':root:not([data-theme="light"])'),
+        dark_by_choice=why.dark_rules(':root[data-theme="dark"]'),
         script=script,
         # The page may run this script and no other: no text of the data can become code.
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),

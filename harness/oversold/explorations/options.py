@@ -1,0 +1,85 @@
+"""What is asked of an exploration, on the command line or by a test: read, checked, filled up with defaults."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from oversold.errors import UsageError, near
+from oversold.explorations import questions
+from oversold.explorations.questions import Exploration
+from oversold.explore.explorer import Limits
+from oversold.explore.subject import Scenario
+from oversold.options import duration, whole
+from oversold.plan import Kind
+
+MOST = {"bidders": 64, "capacity": 10_000, "faults": 2}
+FAULTS = {"bids": 0, "payouts": 1}
+ACTORS = {"bids": 3, "payouts": 2}
+
+
+@dataclass(frozen=True)
+class Typed:
+    """The words as they were given, None where nothing was; `bidders` are the workers of payouts."""
+
+    strategy: str
+    bidders: str | None = None
+    capacity_bids: str | None = None
+    shares: str | None = None
+    faults: str | None = None
+    budget: str = "30s"
+    mode: str = "exhaustive"
+    checks: tuple[str, ...] = ()
+    seed: str | None = None
+    sql: str | None = None
+    store: str = "real"
+
+
+def exploration_of(typed: Typed, kind: Kind, code: type[Any] | None = None) -> Exploration:
+    """Return what the words ask for; `code` is the strategy's class, where the caller has it.
+
+    Raises:
+        UsageError: a word that means nothing here.
+    """
+    limits = Limits(
+        faults=_whole("--faults", typed.faults, FAULTS[kind], 0, MOST["faults"]),
+        budget_s=duration("--budget", typed.budget),
+        mode=one_of("--mode", typed.mode, ("exhaustive", "hunt")),
+        checks=_checks(kind, typed.checks),
+        seed=_whole("--seed", typed.seed, 1, 0, 2**32),
+    )
+    store = one_of("--store", typed.store, ("real", "fake"))
+    sql = one_of("--sql", typed.sql or "postgres", ("postgres", "mariadb"))
+    return Exploration(typed.strategy, kind, _scenario(kind, typed), limits, store, sql, code)
+
+
+def _scenario(kind: Kind, typed: Typed) -> Scenario:
+    if kind == "payouts":
+        for name, given in (("--capacity-bids", typed.capacity_bids), ("--shares", typed.shares)):
+            if given is not None:
+                raise UsageError(f"{name} means nothing to payouts: leave it out")
+        workers = _whole("--workers", typed.bidders, ACTORS[kind], 1, MOST["bidders"])
+        return {"workers": workers, "obligations": 1, "channels": "A,B"}
+    number = _whole("--bidders", typed.bidders, ACTORS[kind], 1, MOST["bidders"])
+    capacity = _whole("--capacity-bids", typed.capacity_bids, max(1, number - 1), 1, MOST["capacity"])
+    each = [_whole("--shares", word.strip(), 1, 1, MOST["capacity"]) for word in (typed.shares or "1").split(",")]
+    return {"bidders": number, "capacity_bids": capacity, "shares": ",".join(map(str, each))}
+
+
+def _whole(option: str, text: str | None, default: int, low: int, high: int) -> int:
+    return default if text is None else whole(option, text, low, high)
+
+
+def one_of(option: str, given: str, known: tuple[str, ...]) -> Any:
+    """Return what was given; UsageError when it is none of those known."""
+    if given not in known:
+        raise UsageError(f"{option} {given}: use {' or '.join(known)}")
+    return given
+
+
+def _checks(kind: Kind, names: tuple[str, ...]) -> tuple[str, ...]:
+    known = questions.checks(kind)
+    for name in names:
+        if name not in known:
+            raise UsageError(f"--check {name}: unknown{near(name, known)}: there are {', '.join(known)}")
+    return tuple(dict.fromkeys(names))

@@ -1,0 +1,86 @@
+"""The servers that explorations run on, and one exploration from its start to its result."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
+
+from oversold.explorations.questions import Exploration
+from oversold.explore.escapes import Escape, by_its_text
+from oversold.explore.explorer import Explorer, Result
+from oversold.explore.stage import Stage, require_unpatched
+from oversold.plan import Sql
+from oversold.stores.endpoint import Endpoint
+from oversold.stores.guard import Guard
+from oversold.stores.providers import StoreChoice, stores
+
+CONNECTIONS = 160  # of every subject that shrinking may need
+
+
+@dataclass
+class Stores:
+    """The servers of explorations, started when they are first needed; leaving it stops them.
+
+    `given` are servers of somebody else, who stops them: by name, each started when it is asked for. `word` is
+    what all keys on them begin with.
+    """
+
+    choice: StoreChoice
+    given: Mapping[str, Endpoint] | None = None
+    word: str = field(default_factory=lambda: f"t{secrets.token_hex(4)}")
+
+    def __enter__(self) -> Stores:
+        self._stack = ExitStack()
+        self._guard: Guard | None = None
+        self._endpoints: dict[str, Endpoint] = {}
+        self._stages = 0
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def stage(self, asked: Exploration) -> Stage:
+        """Return a stage for an exploration, with its stores up; who asked for it leaves it.
+
+        Raises:
+            StoreUnavailableError, UsageError.
+        """
+        require_unpatched()
+        strategy = asked.loaded
+        self._stages += 1
+        word = f"{self.word}x{self._stages}"
+        endpoints = {} if asked.store == "fake" else self._placed(strategy, asked.sql)
+        return Stage(asked.strategy, strategy, asked.kind, endpoints, word, asked.limits.seed, asked.store)
+
+    def _placed(self, strategy: type[Any], sql: Sql) -> dict[str, Endpoint]:
+        names = {store: "mariadb" if store == "sql" and sql == "mariadb" else store for store in strategy.stores}
+        if self.given is not None:
+            return {store: self.given[name] for store, name in names.items()}
+        missing = frozenset(names.values()) - self._endpoints.keys()
+        if missing:
+            if self._guard is None:
+                self._guard = self._stack.enter_context(Guard())
+            started = stores(missing, self.choice, self._guard, CONNECTIONS, self.word)
+            self._endpoints |= self._stack.enter_context(started)
+        return {store: self._endpoints[name] for store, name in names.items()}
+
+    def used(self, asked: Exploration) -> dict[str, Any]:
+        """Return what a report says of an exploration's stores."""
+        if asked.store == "fake":
+            return {}
+        return {store: end.public() for store, end in self._placed(asked.loaded, asked.sql).items()}
+
+
+def explored(asked: Exploration, servers: Stores, tell: Callable[[Result], None]) -> Result:
+    """Search, and return what was found."""
+    if why := by_its_text(asked.loaded):
+        return Result("NONDETERMINISTIC", why=why)
+    with servers.stage(asked) as stage:
+        try:
+            subject = stage.subject(asked.scenario)
+        except Escape as error:
+            return Result("NONDETERMINISTIC", why=str(error))
+        return Explorer(subject, asked.limits, stage.subject, tell).search()

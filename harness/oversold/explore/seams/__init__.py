@@ -1,0 +1,1 @@
+"""Where the explorer gets between a client and its store, one file a driver."""

@@ -1,0 +1,284 @@
+"""The seam of PyMySQL, alone or under SQLAlchemy: one statement is one step, and so is a COMMIT."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import select
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+import pymysql
+import sqlalchemy as sa
+from pymysql.connections import Connection
+from pymysql.constants import CLIENT, SERVER_STATUS
+from pymysql.cursors import Cursor
+
+from oversold.clock import SystemClock
+from oversold.explore.actor import Port
+from oversold.explore.escapes import Escape
+from oversold.explore.naming import Naming
+from oversold.explore.seams.mariadb_place import Place
+from oversold.explore.seams.sql import PATIENCE_MS, SqlServer
+from oversold.explore.seams.sql_core import Compiled
+from oversold.explore.seams.sql_session import Answer, Session, Statement, answer_of
+from oversold.schedule import Choice
+from oversold.stores import mariadb as server
+from oversold.stores.endpoint import Endpoint
+
+WAITS = """
+SELECT holder.trx_mysql_thread_id FROM information_schema.innodb_lock_waits w
+JOIN information_schema.innodb_trx waiter ON waiter.trx_id = w.requesting_trx_id
+JOIN information_schema.innodb_trx holder ON holder.trx_id = w.blocking_trx_id
+WHERE waiter.trx_mysql_thread_id = %s
+"""
+WAITS_BY_NAME = "SELECT state FROM information_schema.processlist WHERE id = %s"
+REPEATABLE_READ = "REPEATABLE READ"
+EPOCH_S = 1_704_067_200  # 2024-01-01 00:00:00 UTC
+UNDONE = {1213, 1020}  # a deadlock; a row that has changed since the snapshot
+LOST = 2013
+CACHED_S = 0.11  # the server answers again what it answered, as long as it is asked sooner than after 0.1 s
+LONGEST_S = 10.0  # without a reply and without a reason
+# It shows the time of day even where the session's is fixed; it is the same as NOW() for whom time stands still.
+SYSDATE = re.compile(r"\bSYSDATE\s*\(", re.IGNORECASE)
+
+
+class MariadbServer(SqlServer):
+    """A MariaDB server. All tables of the exploration are in a database of its own, which `close` drops.
+
+    Its clock stands still but for `pass_time`.
+    """
+
+    def __init__(
+        self, endpoint: Endpoint, naming: Naming, looked_at_clock: Callable[[], None] = lambda: None
+    ) -> None:
+        super().__init__(endpoint, naming, looked_at_clock, reading_locks=True)
+        flags = CLIENT.MULTI_STATEMENTS
+        self.admin = server.connect_raw(endpoint, SystemClock(), 0, autocommit=True, flags=flags)
+        self.place = Place(self.admin, f"explore_{secrets.token_hex(4)}")
+        url = urlsplit(endpoint.url)._replace(path=f"/{self.place.database}").geturl()
+        self._own = replace(endpoint, url=url)
+        self._now_s = self._asked_s = 0.0
+
+    def connect(self, port: Port) -> sa.Connection:
+        """Return an actor's SQLAlchemy connection, whose every exchange waits for its turn at `port`."""
+        session = Session(self, port)
+        self.sessions.append(session)
+        connection = cast(
+            WatchedConnection,
+            server.connect_raw(self._own, SystemClock(), 0, autocommit=False, kind=WatchedConnection),
+        )
+        connection.session, connection.cursorclass = session, WatchedCursor
+        session.connection, session.backend = connection, connection.thread_id()
+        connection.pass_time(self._now_s)
+        client = server.connect_by(connection.revived)
+        self.watch(client, session)
+        return client
+
+    def clean(self, client: sa.Connection) -> None:
+        """End what an actor has left open: transactions, locks, and what it had set."""
+        client.rollback()
+        connection = cast(WatchedConnection, client.connection.driver_connection)
+        connection.undo()
+
+    def statement(self, sql: str, parameters: Any, core: Compiled | None) -> Statement:
+        """Return a statement as a step. InnoDB locks what lies between rows too, so its locks are tables'."""
+        found = super().statement(sql, parameters, core)
+        tables = {
+            lock if lock.startswith("sql-lock/advisory/") or lock.count("/") < 2 else f"{lock.rsplit('/', 1)[0]}/*"
+            for lock in found.touched.locks
+        }
+        return replace(found, touched=replace(found.touched, locks=frozenset(tables)))
+
+    # Who waits for whom
+
+    def _ask(self, sql: str, values: list[Any]) -> list[Any]:
+        with self.admin.cursor() as cursor:
+            cursor.execute(sql, values)
+            return [row[0] for row in cursor.fetchall()]
+
+    def blocking(self, session: Session) -> list[int]:
+        """Return the connections for which a session waits now."""
+        if time.monotonic() - self._asked_s < CACHED_S:
+            return []
+        found = self._ask(WAITS, [session.backend])
+        self._asked_s = time.monotonic()
+        if not found and self._ask(WAITS_BY_NAME, [session.backend]) == ["User lock"]:
+            values = session.values.values() if isinstance(session.values, dict) else session.values or ()
+            holders = [self._ask("SELECT IS_USED_LOCK(%s)", [str(value)[:64]]) for value in values]
+            found = [holder for (holder,) in holders if holder is not None]
+        return found
+
+    def cancel(self, session: Session) -> None:
+        """End the statement for whose answer a session waits."""
+        with self.admin.cursor() as cursor:
+            cursor.execute("KILL QUERY %s", [session.backend])
+        session.connection.drain()
+
+    def is_error(self, error: Exception) -> bool:
+        """Tell whether an exception is the server's answer."""
+        return isinstance(error, pymysql.err.MySQLError) and error.args[:1] not in {(0,), (LOST,), ()}
+
+    def told(self, error: Exception) -> str:
+        """Return an error of the server's in one line."""
+        return self.naming.of(str(error.args[-1]).partition(";")[0])
+
+    # Between two executions
+
+    def remember(self) -> None:
+        """Keep what is stored now as that from which every execution begins."""
+        self.remembered(self.place.remember())
+
+    def reset(self) -> None:
+        """Store again what was remembered, and nothing else."""
+        self.place.reset(self.stained)
+        self.fresh()
+
+    def expiring(self) -> Iterable[tuple[Choice, str]]:
+        """Rows have no lease."""
+        return ()
+
+    def disappear(self, key: str) -> None:
+        """Rows stay."""
+
+    def pass_time(self, now_s: float) -> None:
+        """Let the server's clock show this many seconds since the execution began."""
+        if now_s != self._now_s:
+            self._now_s = now_s
+            for session in self.sessions:
+                session.connection.pass_time(now_s)
+
+    def close(self) -> None:
+        """Close the explorer's connections, and drop what it made."""
+        for client, session in zip(self.clients, self.sessions, strict=True):
+            server.close(client)
+            Connection.close(session.connection)
+        self.place.drop()
+        self.admin.close()
+
+
+class WatchedCursor(Cursor):
+    """Announces what it executes."""
+
+    def execute(self, query: str | bytes, args: Any = None) -> int:
+        """Take the step of a statement; many rows of an INSERT come as one, with their values in it, as bytes."""
+        connection = cast(WatchedConnection, self.connection)
+        text = query if isinstance(query, str) else bytes(query).decode(errors="replace")
+        text = SYSDATE.sub("NOW(", text)
+
+        def send() -> int:
+            sent = text if isinstance(query, str) else query
+            return super(WatchedCursor, self).execute(sent, args)  # type: ignore[arg-type]
+
+        if connection.session.within:
+            return send()
+        connection.cursor_under_way = self
+        rows: int = connection.session.execute(text, args, connection.level(), send, connection)
+        return rows
+
+
+class WatchedConnection(Connection):
+    """Waits for its turn before each exchange. It outlives its client's belief that it is dead: see `revived`."""
+
+    session: Session
+    server_status: int
+    usual_level = REPEATABLE_READ
+    cursor_under_way: Cursor
+
+    def _read_query_result(self, unbuffered: bool = False) -> Any:
+        session = getattr(self, "session", None)
+        if session is not None and session.within and session.server.others_busy(session):
+            self._wait(session)
+        return super()._read_query_result(unbuffered)  # type: ignore[misc]  # they leave it out
+
+    def _wait(self, session: Session) -> None:
+        """Wait for a reply; whenever none comes for a while, look why."""
+        poll = select.poll()
+        poll.register(self._sock, select.POLLIN)  # type: ignore[attr-defined]  # they leave it out
+        until = time.monotonic() + LONGEST_S
+        while not poll.poll(PATIENCE_MS):
+            session.waiting()
+            if time.monotonic() > until:
+                session.server.cancel(session)
+                raise Escape(
+                    f"a statement had no answer for {LONGEST_S:.0f} s, and waits for no explored connection: keep "
+                    "to rows, and take all connections from the context"
+                )
+
+    def drain(self) -> None:
+        """Read the answer of a statement that was killed."""
+        try:
+            super()._read_query_result()  # type: ignore[misc]
+        except pymysql.err.MySQLError:
+            return
+
+    def commit(self) -> None:
+        """Take the step of a COMMIT."""
+        self.session.end("COMMIT", super().commit, self)
+
+    def rollback(self) -> None:
+        """Take the step of a ROLLBACK."""
+        self.session.end("ROLLBACK", super().rollback, self)
+
+    def pass_time(self, now_s: float) -> None:
+        """Let NOW() and its like show this many seconds since the execution began."""
+        super().query(f"SET timestamp = {EPOCH_S + now_s:.6f}")
+
+    # As the session sees it
+
+    def level(self) -> str:
+        """Return the isolation level of the transaction; empty where each statement commits itself."""
+        return self.usual_level if self.in_transaction() else ""
+
+    def in_transaction(self) -> bool:
+        """Tell whether statements are in a transaction."""
+        return not self.get_autocommit() or bool(self.server_status & SERVER_STATUS.SERVER_STATUS_IN_TRANS)
+
+    def failed(self) -> bool:
+        """Here a transaction goes on after a statement that failed, or is undone with it."""
+        return False
+
+    def undone(self, error: Exception) -> bool:
+        """Tell whether the server has undone the whole transaction."""
+        return error.args[0] in UNDONE
+
+    def answer(self, result: Any) -> Answer:
+        """Return what came back."""
+        cursor = self.cursor_under_way
+        rows = cursor._rows if cursor.description else None  # type: ignore[attr-defined]  # they leave it out
+        return answer_of(None if rows is None else list(rows), cursor.rowcount, self.session.server.naming)
+
+    def lose(self, what: str) -> Exception:
+        """Die: the server undoes what was open, and the client hears nothing more."""
+        self.undo()
+        return pymysql.err.OperationalError(
+            LOST, f"Lost connection to MySQL server during query (the {what} was lost)"
+        )
+
+    # Dying without being closed, since connecting takes longer than all the rest
+
+    def close(self) -> None:
+        """End as far as the client can see."""
+        self.undo()
+
+    def undo(self) -> None:
+        """Do what the server does when a connection ends."""
+        outside = bool(self.session.outside)
+        if self.session.transaction.said or self.server_status & SERVER_STATUS.SERVER_STATUS_IN_TRANS:
+            super().rollback()
+        if outside:
+            super().query("SELECT RELEASE_ALL_LOCKS()")
+        self.session.ended()
+
+    def revived(self) -> WatchedConnection:
+        """Return it as a new connection: with nothing open, and everything as it is at first."""
+        self.undo()
+        if self.get_autocommit():
+            self.autocommit(False)
+        if self.usual_level != REPEATABLE_READ:
+            self.usual_level = REPEATABLE_READ
+            super().query(f"SET SESSION TRANSACTION ISOLATION LEVEL {REPEATABLE_READ}")
+        return self

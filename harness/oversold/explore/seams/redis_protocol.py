@@ -1,0 +1,75 @@
+"""What the seam knows of Redis' protocol: commands in a write, those that block, lease or change nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+LONGEST_LEASE_MS = 3_600_000  # a key that lives longer is no lease: what it holds is to stay
+# Which say nothing of the data: they pass unseen.
+UNSEEN = {"HELLO", "AUTH", "CLIENT", "SELECT", "PING", "SCRIPT", "COMMAND", "ECHO", "UNWATCH", "DISCARD", "QUIT"}
+BRACKETS = {"MULTI", "EXEC"}
+# A reply of nil or 0 says that these have changed nothing.
+IDLE = {
+    "DEL", "UNLINK", "HDEL", "SADD", "SREM", "SETNX", "MSETNX", "HSETNX", "EXPIRE", "PEXPIRE", "PERSIST", "LREM",
+    "LPOP", "RPOP", "BLPOP", "BRPOP", "SPOP", "ZREM", "XACK", "XDEL", "SET", "GETDEL", "XREADGROUP", "XAUTOCLAIM",
+}  # fmt: skip
+SCRIPTS = {"EVAL", "EVALSHA", "FCALL"}
+# After these a key may live for a time only, or for ever again.
+LEASING = SCRIPTS | {
+    "SET", "SETEX", "PSETEX", "GETEX", "EXPIRE", "PEXPIRE", "EXPIREAT", "PEXPIREAT", "PERSIST", "DEL",
+}  # fmt: skip
+
+Command = tuple[str, list[bytes]]  # its name in capitals, its arguments
+
+
+def parsed(packed: Any) -> list[Command]:
+    """Return the commands in what is about to be written: RESP arrays of bulk strings, and nothing else.
+
+    >>> parsed([b"*2\\r\\n$3\\r\\nGET\\r\\n$4\\r\\nleft\\r\\n"])
+    [('GET', [b'left'])]
+    """
+    data = packed if isinstance(packed, bytes) else b"".join(bytes(each) for each in packed)
+    commands, place = [], 0
+    while place < len(data):
+        count, place = _number(data, place)
+        words = []
+        for _ in range(count):
+            size, place = _number(data, place)
+            words.append(data[place : place + size])
+            place += size + 2
+        name = words[0].decode().upper()
+        commands.append((name, words[1:]))
+    return commands
+
+
+def as_bytes(value: bytes | str) -> bytes:
+    """Return a reply as bytes, whether or not the client has decoded it."""
+    return value if isinstance(value, bytes) else value.encode()
+
+
+def _number(data: bytes, place: int) -> tuple[int, int]:
+    end = data.index(b"\r\n", place)
+    return int(data[place + 1 : end]), end + 2
+
+
+def ready(admin: Any, commands: list[Command]) -> Callable[[], bool] | None:
+    """Return a look whether a blocking command would be answered now; None for those that do not block."""
+    name, arguments = commands[0]
+    if name in {"BLPOP", "BRPOP"}:
+        return lambda: bool(admin.exists(*arguments[:-1]))
+    upper = [each.upper() for each in arguments]
+    if name == "XREADGROUP" and b"BLOCK" in upper:
+        place = upper.index(b"STREAMS") + 1
+        half = (len(arguments) - place) // 2
+        streams, after = arguments[place : place + half], arguments[place + half :]
+        group = arguments[1]
+        return lambda: any(
+            each != b">" or _undelivered(admin, stream, group) for stream, each in zip(streams, after, strict=True)
+        )
+    return None
+
+
+def _undelivered(admin: Any, stream: bytes, group: bytes) -> bool:
+    last = admin.xinfo_stream(stream)["last-generated-id"]
+    return any(row["name"] == group and row["last-delivered-id"] != last for row in admin.xinfo_groups(stream))

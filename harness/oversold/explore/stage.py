@@ -1,0 +1,164 @@
+"""Sets the stage: the stores' seams, the seats, and the subject that is played on them."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from oversold.errors import UsageError
+from oversold.explore import fingerprint
+from oversold.explore.bidding import Sale, crowd_of
+from oversold.explore.naming import Naming
+from oversold.explore.subject import Code, Scenario, Subject
+from oversold.explore.world import Seam, World
+from oversold.plan import Kind
+from oversold.stores.endpoint import Endpoint
+from oversold.stores.providers import LABELS, close
+
+Store = Literal["real", "fake"]
+LOOKER = 1  # the seat of whoever opens a sale and asks at its end what is left
+
+
+def require_unpatched() -> None:
+    """Refuse a process in which gevent has replaced sockets or threads: there, a wait for a reply lets others go
+    on.
+
+    Raises:
+        UsageError.
+    """
+    monkey = sys.modules.get("gevent.monkey")
+    if monkey is not None and any(monkey.is_module_patched(name) for name in ("socket", "threading")):
+        raise UsageError(
+            "gevent has patched this process, as importing Locust does, so nothing can be explored in it: import "
+            "Locust in another process"
+        )
+
+
+class Stage:
+    """Makes subjects of one strategy in scenarios of any size, on the same stores; leaving it closes all of them.
+
+    Args:
+        name: what the strategy is called.
+        strategy: its class.
+        endpoints: where the stores are, by the names that the strategy knows; not needed for fakes.
+        word: what the ids of this exploration begin with, and so all of its keys.
+
+    Raises:
+        UsageError: a store that has no seam.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        strategy: type[Any],
+        kind: Kind,
+        endpoints: Mapping[str, Endpoint],
+        word: str,
+        seed: int,
+        store: Store = "real",
+    ) -> None:
+        self._strategy, self._kind, self._endpoints = strategy, kind, endpoints
+        self._word, self._seed, self._store = word, seed, store
+        if store == "fake":
+            from oversold.explore.seams import fakes
+
+            endpoints = fakes.endpoints(sorted(strategy.stores))
+        versions = {store: f"{LABELS[end.store]} {end.version}" for store, end in endpoints.items()}
+        self._code = Code(name, fingerprint.of(strategy), versions)
+        self._made: dict[tuple[tuple[str, int | str], ...], Subject] = {}
+        self._worlds: list[World] = []
+
+    def subject(self, scenario: Scenario) -> Subject:
+        """Return the subject of a scenario; the same one for the same numbers."""
+        numbers = tuple(sorted(scenario.items()))
+        if numbers not in self._made:
+            self._made[numbers] = self._bids(scenario) if self._kind == "bids" else self._payouts(scenario)
+        return self._made[numbers]
+
+    def _bids(self, scenario: Scenario) -> Subject:
+        crowd = crowd_of(scenario)
+        sale_id = f"{self._word}-{len(self._made) + 1}"
+        naming = Naming(sale_id, "tranche")
+        consumer = callable(getattr(self._strategy, "consume", None))
+        world = self._world(naming, crowd.bidders + consumer + LOOKER)
+        world.sit()
+        return Sale(self._strategy, world, sale_id, crowd, self._seed, self._code)
+
+    def _payouts(self, scenario: Scenario) -> Subject:
+        from oversold.explore import paying
+        from oversold.explore.seams.channel import PaymentChannels
+        from oversold.explore.workload import workload_of
+
+        workload = workload_of(scenario)
+        payday_id = f"{self._word}-{len(self._made) + 1}"
+        naming = Naming(payday_id, "payday")
+        world = self._world(naming, paying.Disbursement.seats(workload))
+        world.add(paying.CHANNELS, PaymentChannels(naming, workload.profiles))
+        world.sit()
+        return paying.Disbursement(self._strategy, world, payday_id, workload, self._seed, self._code)
+
+    def _world(self, naming: Naming, seats: int) -> World:
+        world = World(naming, seats)
+        self._worlds.append(world)
+        for store in sorted(self._strategy.stores):
+            world.add(store, self._seam(store, naming, world))
+        scripted(world.seams)
+        return world
+
+    def _seam(self, store: str, naming: Naming, world: World) -> Seam:
+        # A design without SQL is explored without the time that SQLAlchemy takes to import, and so on.
+        if self._store == "fake":
+            from oversold.explore.seams import fakes
+
+            return fakes.seam(store, naming)
+        endpoint = self._endpoints[store]
+        if endpoint.store == "memcached":
+            from oversold.explore.seams.memcached import MemcachedServer
+
+            return MemcachedServer(endpoint, naming)
+        if endpoint.store == "sql":
+            from oversold.explore.seams.postgres import PostgresServer
+
+            return PostgresServer(endpoint, naming, world.look_at_clock)
+        if endpoint.store == "mariadb":
+            from oversold.explore.seams.mariadb import MariadbServer
+
+            return MariadbServer(endpoint, naming, world.look_at_clock)
+        if endpoint.store == "redis":
+            from oversold.explore.seams.redis import RedisServer
+
+            return RedisServer(endpoint, naming)
+        if endpoint.store == "redlock":
+            from oversold.explore.seams.redlock import RedlockServers
+
+            return RedlockServers(endpoint, naming)
+        raise UsageError(NO_SEAM.format(label=LABELS[endpoint.store]))
+
+    def __enter__(self) -> Stage:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for world in self._worlds:
+            for seat in world.seats:
+                seat.port.actor = None  # whoever was not let go to the end asks no more
+            world.close()
+            for seat in world.seats:
+                for store, endpoint in self._endpoints.items():
+                    close(endpoint.store, seat.clients[store])
+
+
+NO_SEAM = (
+    "{label} has no seam, so its commands cannot be taken one at a time: explore the design over another store, "
+    "or run it live"
+)
+
+
+def scripted(seams: Mapping[str, Any]) -> None:
+    """Let all Redis servers of one world know one another's scripts: a script may be registered at one and used at
+    another."""
+    servers = [
+        each for seam in seams.values() for each in getattr(seam, "servers", [seam]) if hasattr(each, "others")
+    ]
+    for server in servers:
+        server.others = [other for other in servers if other is not server]

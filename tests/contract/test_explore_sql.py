@@ -1,0 +1,492 @@
+"""The explorer over real SQL servers: holes are found, sound designs exhausted, locks learned, faults true."""
+
+import psycopg
+import pymysql
+import pytest
+import sqlalchemy as sa
+
+from oversold.explore.actor import Actor, Port
+from oversold.explore.bidding import SAFETY, Crowd, Sale
+from oversold.explore.escapes import Escape
+from oversold.explore.execution import Execution, Learned, Pruned
+from oversold.explore.naming import Naming
+from oversold.explore.seams.mariadb import MariadbServer
+from oversold.explore.seams.postgres import PostgresServer
+from oversold.explore.search import DepthFirst
+from oversold.explore.subject import Code
+from oversold.explore.world import World
+from oversold.model import Hold
+from oversold.platform.faults import connection_lost
+from oversold.strategies import registry
+from oversold.strategies.bids.stock_table import REMAINING, WRITE, StockRow
+
+pytestmark = pytest.mark.servers
+
+SEAMS = {"sql": PostgresServer, "mariadb": MariadbServer}
+both = pytest.mark.parametrize("store", SEAMS)
+
+
+@pytest.fixture
+def naming(new_tranche):
+    """The names of a tranche of its own."""
+    return Naming(new_tranche(100).tranche_id, "tranche")
+
+
+@pytest.fixture
+def seam(endpoints, naming):
+    """Make the seam of a server; what it makes there is gone after the test."""
+    made = []
+
+    def make(store, **options):
+        made.append(SEAMS[store](endpoints[store], naming, **options))
+        return made[-1]
+
+    yield make
+    for each in made:
+        each.close()
+
+
+@pytest.fixture
+def explored(seam, naming):
+    """Walk the schedules of a strategy, until what one broke is enough; return each with what it broke."""
+
+    def explore(store, strategy, crowd, faults=0, *, reduction=True, until=lambda broken: False, server=None):
+        kind = registry.load_bids(strategy) if isinstance(strategy, str) else strategy
+        world = World(naming, crowd.bidders + 1)
+        world.add("sql", server or seam(store, looked_at_clock=world.look_at_clock))
+        world.sit()
+        subject = naming.prefix.removeprefix("oversold:")
+        sale = Sale(kind, world, subject, crowd, 1, Code("tried"))
+        return walked(sale, DepthFirst(reduction=reduction), faults, until)
+
+    return explore
+
+
+def walked(sale, search, faults, until=lambda broken: False):
+    """Walk a sale's schedules; return the execution and what it broke, of each that was walked to its end."""
+    found = []
+    while not search.exhausted:
+        search.begin()
+        try:
+            execution = sale.play(search, faults)
+            broken = {finding.check for finding in sale.broken()} if not execution.ending else {execution.ending}
+            found.append((execution, broken | {what for _, what in sale.books.raised}))
+            if until(found[-1][1]):
+                break
+        except Pruned:
+            pass
+        except Learned:
+            search.learned()
+            continue
+        search.end()
+    return found
+
+
+def unsafe(broken):
+    """Tell whether a promise of safety is among what was broken."""
+    return not broken.isdisjoint(SAFETY)
+
+
+def outcomes(found):
+    """Return, over all schedules, who got an order, what was read by the statements, and what was broken."""
+    return {
+        (
+            tuple(sorted(step.operation for step in execution.steps if step.operation.startswith("order"))),
+            tuple(
+                sorted(
+                    (s.actor, s.operation, s.reply) for s in execution.steps if s.operation.startswith("SELECT")
+                )
+            ),
+            tuple(sorted(broken)),
+        )
+        for execution, broken in found
+    }
+
+
+# Strategies
+
+
+@pytest.mark.parametrize(
+    ("store", "name", "bidders", "count"),
+    [
+        ("sql", "row-lock", 3, 6),
+        ("sql", "conditional-update", 3, 6),
+        ("sql", "version", 2, 4),
+        ("sql", "serializable", 2, 8),
+        ("sql", "advisory-lock", 2, 2),
+        ("sql", "row-lock-held", 2, 2),
+        ("sql", "two-phase", 2, 12),
+        ("mariadb", "row-lock", 2, 2),
+        ("mariadb", "conditional-update", 2, 2),
+        ("mariadb", "skip-locked", 2, 14),
+    ],
+)
+def test_sound_designs_are_exhausted(explored, store, name, bidders, count):
+    """Every order of the statements of a sound design is walked, and there are no more of them than before."""
+    found = explored(store, name, Crowd(bidders, 1))
+    assert not [broken for _, broken in found if broken]
+    assert 2 <= len(found) <= count
+
+
+@both
+def test_a_lock_given_up_before_the_commit_oversells(explored, store):
+    """The hole of `advisory-lock-early` is found without a fault: a session's lock, an uncommitted write."""
+    assert unsafe(explored(store, "advisory-lock-early", Crowd(2, 1), until=unsafe)[-1][1])
+
+
+@both
+def test_crashes_and_lost_replies_end_transactions(explored, store):
+    """With one fault nobody is left waiting for whoever died or lost its connection, and nothing is oversold."""
+    found = explored(store, "row-lock", Crowd(2, 1), 1)
+    assert len(found) > 50
+    assert not [broken for _, broken in found if unsafe(broken) or "deadlock" in broken]
+    assert {step.choice for execution, _ in found for step in execution.steps} >= {
+        "crash_after",
+        "lost_request",
+        "lost_reply",
+        "step_fails",
+    }
+
+
+def test_reduced_and_brute_force_come_to_the_same(explored, seam):
+    """Leaving out orders that do not matter leaves out no outcome; planted: unlocked reads and writes oversell."""
+    for strategy in ("row-lock", Unlocked):
+        fewer, all_of_them = (
+            explored("sql", strategy, Crowd(2, 1), reduction=reduction) for reduction in (True, False)
+        )
+        assert len(fewer) < len(all_of_them)
+        assert outcomes(fewer) == outcomes(all_of_them)
+        assert any(unsafe(broken) for _, broken in fewer) == (strategy is Unlocked)
+
+
+class Unlocked(StockRow):
+    """Reads, compares and writes in two transactions: the lost update."""
+
+    def reserve(self, bid):
+        """Look, then write."""
+        remaining = self._sql.execute(REMAINING, {"tranche": bid.tranche_id}).scalar_one()
+        self._sql.commit()
+        hold = "ok" if remaining >= bid.amount_fen else "sold_out"
+        if hold == "ok":
+            self._sql.execute(WRITE, {"tranche": bid.tranche_id, "rest": remaining - bid.amount_fen})
+            self._sql.commit()
+        return Hold(hold)
+
+
+# The seam itself: two actors over a table of two rows
+
+metadata = sa.MetaData()
+shares = sa.Table(
+    "shares", metadata, sa.Column("name", sa.String(20), primary_key=True), sa.Column("rest", sa.Integer)
+)
+
+
+class Fixed:
+    """Chooses who is named next, with what is to become of it."""
+
+    def __init__(self, *moves):
+        self._moves = iter(moves)
+
+    def choose(self, options, execution):
+        """Return the option that the next move names; when there is none, whoever can."""
+        actor, _, choice = next(self._moves, "").partition(" ")
+        wanted = [each for each in options if each.actor == actor and each.choice == (choice or "go")]
+        return (wanted or options)[0]
+
+
+class Table:
+    """Two clients of a server, over a table with the rows a and b."""
+
+    def __init__(self, server):
+        self.server = server
+        self.ports = Port(), Port()
+        self.clients = [server.connect(port) for port in self.ports]
+        looker = server.connect(Port())
+        metadata.create_all(looker)
+        looker.execute(sa.insert(shares), [{"name": "a", "rest": 1}, {"name": "b", "rest": 2}])
+        looker.commit()
+        self.looker = looker
+        server.remember()
+
+    def run(self, first, second, chooser, budget=0):
+        """Run two bodies, each over its client, until no lock has to be learned."""
+        bodies = (first, second)
+        for _ in range(9):
+            for client in self.clients:
+                self.server.clean(client)
+            self.server.reset()
+            actors = [
+                Actor(name, port, lambda body=body, client=client: lambda: body(client))
+                for name, port, body, client in zip("xy", self.ports, bodies, self.clients, strict=True)
+            ]
+            execution = Execution(actors, chooser() if callable(chooser) else chooser, budget)
+            try:
+                execution.run()
+            except Learned:
+                continue
+            return execution, [actor.error for actor in actors]
+        raise AssertionError("it learns for ever")
+
+    def rows(self):
+        """Return what is stored now."""
+        found = dict(self.looker.execute(sa.select(shares.c.name, shares.c.rest)).all())
+        self.looker.commit()
+        return found
+
+
+@pytest.fixture
+def table(seam):
+    """Make a table on a server."""
+    return lambda store: Table(seam(store))
+
+
+def put(client, name, rest):
+    """Set a row."""
+    client.execute(sa.update(shares).where(shares.c.name == name).values(rest=rest))
+
+
+def idle(client):
+    """Do nothing."""
+
+
+@both
+def test_each_execution_begins_with_the_same(table, store):
+    """What an execution wrote is gone before the next, also by statements that nobody understands; planted: it was
+    there."""
+    tables = table(store)
+
+    def write(client):
+        put(client, "a", 7)
+        client.execute(sa.text("DELETE FROM shares WHERE name = 'b'"))
+        client.commit()
+
+    for _ in range(2):
+        tables.run(write, idle, Fixed())
+        assert tables.rows() == {"a": 7}
+        tables.server.reset()
+        assert tables.rows() == {"a": 1, "b": 2}
+
+
+@both
+def test_steps_and_replies(table, store):
+    """Each statement is a step with its values and its answer; a COMMIT of nothing is none."""
+    tables = table(store)
+
+    def work(client):
+        client.execute(sa.select(shares.c.rest).where(shares.c.name == "a").with_for_update())
+        put(client, "a", 0)
+        put(client, "c", 0)
+        client.commit()
+        client.commit()
+
+    steps = tables.run(work, idle, Fixed())[0].steps
+    assert [(step.operation, step.reply, step.changed) for step in steps] == [
+        ("SELECT rest FROM shares WHERE name=a FOR UPDATE", "1", True),
+        ("UPDATE shares SET rest=0 WHERE name=a", "1 row", True),
+        ("UPDATE shares SET rest=0 WHERE name=c", "0 rows", False),
+        ("COMMIT", "done", True),
+    ]
+    assert "sql/shares/a" in steps[-1].writes
+
+
+@both
+def test_who_waits_is_not_sent(table, store):
+    """A statement that would wait is possible only after the holder's COMMIT, and the server is never made to wait
+    twice for the same reason."""
+    tables = table(store)
+
+    def work(client):
+        put(client, "a", 5)
+        client.commit()
+
+    for _ in range(2):
+        chooser = Fixed("x", "y", "y", "x")
+        execution, _ = tables.run(work, work, lambda: Fixed("x", "y", "y", "x"))
+        assert [step.actor for step in execution.steps] == ["x", "x", "y", "y"]
+    tables.server.learn = None  # whoever waited now would fail
+    assert tables.run(work, work, chooser)[1] == [None, None]
+
+
+@both
+def test_a_wait_in_a_circle_is_a_deadlock(table, store):
+    """Two who take the same rows in opposite orders end in a deadlock; in the same order they do not."""
+    tables = table(store)
+
+    def taking(*names):
+        def work(client):
+            for name in names:
+                put(client, name, 5)
+            client.commit()
+
+        return work
+
+    crossed, _ = tables.run(taking("a", "b"), taking("b", "a"), lambda: Fixed("x", "y", "x", "y"))
+    assert crossed.ending == "deadlock"
+    in_order, _ = tables.run(taking("a", "b"), taking("a", "b"), lambda: Fixed("x", "y", "x", "y"))
+    assert in_order.ending == ""
+
+
+@both
+@pytest.mark.parametrize(("choice", "stored"), [("lost_request", 1), ("lost_reply", 5)])
+def test_a_lost_connection(table, store, choice, stored):
+    """Whoever loses its connection hears of it as live code does, and may go on; a lost reply was served."""
+    tables = table(store)
+    heard = []
+
+    def work(client):
+        put(client, "a", 5)
+        try:
+            client.commit()
+        except sa.exc.OperationalError as error:
+            heard.append(connection_lost(error))
+            client.rollback()
+            put(client, "b", 9)
+            client.commit()
+
+    execution, errors = tables.run(work, idle, lambda: Fixed("x", f"x {choice}"), 1)
+    assert (errors, heard) == ([None, None], [True])
+    assert tables.rows() == {"a": stored, "b": 9}
+    assert execution.steps[1].choice == choice
+
+
+@both
+def test_death_frees_what_was_locked(table, store):
+    """Whoever dies in a transaction leaves no lock and no row, and its place serves the next."""
+    tables = table(store)
+
+    def work(client):
+        put(client, "a", 5)
+        client.commit()
+
+    execution, _ = tables.run(work, work, lambda: Fixed("x crash_after", "y"), 1)
+    assert [step.actor for step in execution.steps] == ["x", "y", "y"]
+    assert tables.run(work, work, Fixed())[0].ending == ""
+
+
+@both
+def test_time_stands_still_until_it_is_let_go(table, store):
+    """The server's clock shows what the explorer lets it show, also within a transaction; looks are noted."""
+    looks = []
+    tables = table(store)
+    tables.server.looked_at_clock = lambda: looks.append(1)
+    word = "extract(epoch FROM clock_timestamp())" if store == "sql" else "UNIX_TIMESTAMP(SYSDATE(6))"
+    seen = []
+
+    def look(client):
+        for hour in (0, 1):
+            tables.server.pass_time(3600.0 * hour)
+            seen.append(float(client.execute(sa.text(f"SELECT {word}")).scalar_one()))
+        client.commit()
+
+    tables.run(look, idle, Fixed())
+    assert seen[1] - seen[0] == 3600.0
+    assert looks
+
+
+@both
+def test_a_lock_that_nobody_explored_holds_is_an_escape(table, store, endpoints):
+    """Whoever waits for a connection from elsewhere is told so; it is never taken for an order of its own."""
+    tables = table(store)
+    place = tables.server.place
+    table_name = f"{getattr(place, 'schema', None) or place.database}.shares"
+    outside = tables.server.connect(Port())  # it is not watched: nobody is in its seat
+    outside.execute(sa.text(f"UPDATE {table_name} SET rest = 3 WHERE name = 'a'"))
+
+    def holding(client):
+        put(client, "b", 0)
+        client.commit()
+
+    def waiting(client):
+        put(client, "a", 0)
+        client.commit()
+
+    tables.server.reset = lambda: None  # it would wait, too
+    with pytest.raises(Escape, match="waits for a lock"):
+        tables.run(holding, waiting, Fixed("x", "y"))
+    outside.rollback()
+
+
+def test_nothing_is_left_behind(endpoints, naming, sql):
+    """What the explorer has made on a server is gone when it is closed."""
+    before = _schemas(sql)
+    server = PostgresServer(endpoints["sql"], naming)
+    tables = Table(server)
+    tables.run(lambda client: put(client, "a", 9), idle, Fixed())
+    assert _schemas(sql) > before
+    server.close()
+    assert _schemas(sql) == before
+
+
+def _schemas(sql):
+    rows = sql.execute("SELECT nspname FROM pg_namespace").fetchall()
+    return {name for (name,) in rows if not name.startswith("pg_")}
+
+
+def test_drivers_without_sqlalchemy_are_watched(table):
+    """A strategy that goes down to psycopg's connection takes steps, too; what no cursor announces touches
+    everything."""
+    tables = table("sql")
+
+    def work(client):
+        raw = client.connection.driver_connection
+        raw.execute("UPDATE shares SET rest = 4 WHERE name = %s", ["a"])
+        with raw.cursor() as cursor, cursor.copy("COPY shares FROM STDIN") as copy:
+            copy.write("c\t3\n")
+        raw.commit()
+
+    execution, errors = tables.run(work, idle, Fixed())
+    assert errors == [None, None]
+    assert execution.steps[0].operation == "UPDATE shares SET rest=4 WHERE name=a"
+    assert all("*" in step.writes for step in execution.steps[1:])
+    assert tables.rows() == {"a": 4, "b": 2, "c": 3}
+
+
+def test_what_a_statement_does_besides_is_kept_in_mind(table):
+    """A row that comes of an expression before an UPDATE of nothing is written, and gone in the next execution."""
+    tables = table("sql")
+    word = "WITH one AS (INSERT INTO shares VALUES ('c', 3)) UPDATE shares SET rest = 0 WHERE name = 'nobody'"
+
+    def work(client):
+        client.execute(sa.text(word))
+        client.commit()
+
+    execution, _ = tables.run(work, idle, Fixed())
+    assert execution.steps[0].reply == "0 rows"
+    assert "sql/shares/*" in execution.steps[1].writes
+    assert tables.rows() == {"a": 1, "b": 2, "c": 3}
+    tables.server.reset()
+    assert tables.rows() == {"a": 1, "b": 2}
+
+
+def test_errors_of_the_server_are_answers(table):
+    """A statement that fails raises the driver's error, is a step with its reason, and ends its transaction."""
+    tables = table("sql")
+
+    def work(client):
+        put(client, "b", 8)
+        with pytest.raises(sa.exc.IntegrityError) as caught:
+            client.execute(sa.insert(shares).values(name="a", rest=1))
+        assert isinstance(caught.value.orig, psycopg.errors.UniqueViolation)
+        client.rollback()
+
+    execution, errors = tables.run(work, idle, Fixed())
+    assert errors == [None, None]
+    assert "duplicate key" in execution.steps[1].reply
+    assert execution.steps[1].changed  # the lock on b is free
+
+
+def test_on_mariadb_a_transaction_outlives_its_statements(table):
+    """There a statement that fails leaves the transaction open, and its locks."""
+    tables = table("mariadb")
+
+    def work(client):
+        put(client, "b", 8)
+        with pytest.raises(sa.exc.IntegrityError) as caught:
+            client.execute(sa.insert(shares).values(name="a", rest=1))
+        assert isinstance(caught.value.orig, pymysql.err.IntegrityError)
+        client.commit()
+
+    execution, errors = tables.run(work, idle, Fixed())
+    assert errors == [None, None]
+    assert not execution.steps[1].changed
+    assert tables.rows()["b"] == 8

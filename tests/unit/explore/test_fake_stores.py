@@ -1,0 +1,222 @@
+"""Stores in the explorer's own process: the same schedules as on real servers, and the same end of each."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+
+import pytest
+
+from oversold.errors import UsageError
+from oversold.explore.actor import LOST, Port
+from oversold.explore.bidding import Crowd, Sale
+from oversold.explore.execution import Pruned
+from oversold.explore.naming import Naming
+from oversold.explore.seams import fakes
+from oversold.explore.search import DepthFirst
+from oversold.explore.stage import scripted
+from oversold.explore.subject import Code
+from oversold.explore.world import World
+from oversold.strategies import registry
+
+pytest.importorskip("fakeredis")
+
+NAMING = Naming("t-1", "tranche")
+
+
+def sale(name, bidders, capacity_bids=1):
+    """Return a sale under a strategy of ours, on fakes."""
+    strategy = registry.load_bids(name)
+    consumer = callable(getattr(strategy, "consume", None))
+    world = World(NAMING, bidders + consumer + 1)
+    for store in sorted(fakes.endpoints(strategy.stores)):
+        world.add(store, fakes.seam(store, NAMING))
+    scripted(world.seams)
+    world.sit()
+    return Sale(strategy, world, "t-1", Crowd(bidders, capacity_bids), 1, Code(name))
+
+
+def walked(subject, faults=0):
+    """Walk all schedules; return how many there are, and how many of them break which promise."""
+    search, runs, broken = DepthFirst(), 0, Counter()
+    while not search.exhausted:
+        search.begin()
+        runs += 1
+        try:
+            execution = subject.play(search, faults)
+            assert not subject.books.raised
+            broken.update(finding.check for finding in subject.broken())
+            broken.update([execution.ending] if execution.ending else [])
+        except Pruned:
+            pass
+        search.end()
+    return runs, dict(broken)
+
+
+@pytest.mark.parametrize(
+    ("name", "bidders", "capacity_bids", "runs", "broken"),
+    [
+        ("none", 2, 1, 4, {"oversubscription": 2, "claim_gap": 2}),
+        ("none", 3, 1, 21, {"oversubscription": 18, "claim_gap": 18}),
+        ("redis-watch", 2, 2, 6, {}),
+        ("redis-watch", 3, 1, 60, {}),
+        ("redis-decr", 3, 1, 18, {}),
+        ("redis-lua", 3, 2, 48, {}),
+        ("redis-stream", 2, 1, 14, {}),
+        ("memcached-cas", 3, 1, 21, {}),
+        pytest.param("redis-watch", 3, 2, 804, {}, marks=pytest.mark.slow),
+        pytest.param("redis-lua", 4, 2, 360, {}, marks=pytest.mark.slow),
+    ],
+)
+def test_schedules_are_those_of_real_servers(name, bidders, capacity_bids, runs, broken):
+    """As many schedules as on the real server, and as many of them break a promise."""
+    assert walked(sale(name, bidders, capacity_bids)) == (runs, broken)
+
+
+@pytest.mark.parametrize(("name", "lease"), [("redis-lock", "redis/lock"), ("memcached-lock", "memcached/lock")])
+def test_a_lease_can_expire(name, lease):
+    """A holder who outlives its lease is one of two, so one fault is enough for overselling."""
+    subject = sale(name, 2)
+    execution = subject.play(Expiring(), 1)
+    assert any(step.choice == "expire" and step.writes == (lease,) for step in execution.steps)
+    assert "oversubscription" in {finding.check for finding in subject.broken()}
+
+
+class Expiring:
+    """Lets bidder 1 read the stock, the lease end, bidder 2 do all it wants, and then the others."""
+
+    def choose(self, options, execution):
+        """Return the option that leads on."""
+        seen = [step.operation for step in execution.steps]
+        ended = any(step.choice == "expire" for step in execution.steps)
+        if not ended:
+            first = [option for option in options if option.choice == "expire"]
+            if first and any("left" in each for each in seen):
+                return first[0]
+        who = "bidder 2" if ended else "bidder 1"
+        mine = [option for option in options if option.actor == who and option.choice == "go"]
+        return (mine or [option for option in options if option.choice == "go"])[0]
+
+
+def test_every_execution_begins_with_the_same_data():
+    """What was remembered comes back, of every type; what was added since is gone."""
+    seam = fakes.seam("redis", NAMING)
+    client = seam.connect(Port())
+    client.set("text", "a")
+    client.hset("hash", "field", 1)
+    client.rpush("list", "a", "b")
+    client.zadd("sorted", {"a": 1})
+    client.xgroup_create("stream", "group", id="0", mkstream=True)
+    first = client.xadd("stream", {"field": "a"})
+    seam.remember()
+    for _ in range(2):
+        client.set("text", "b")
+        client.delete("hash")
+        client.lpop("list")
+        client.zincrby("sorted", 5, "a")
+        assert len(client.xreadgroup("group", "me", {"stream": ">"})[0][1]) == 1
+        client.set("new", 1, px=5000)
+        second = client.xadd("stream", {"field": "b"})
+        seam.reset()
+        assert client.get("text") == b"a"
+        assert client.hgetall("hash") == {b"field": b"1"}
+        assert client.lrange("list", 0, -1) == [b"a", b"b"]
+        assert client.zscore("sorted", "a") == 1.0
+        assert client.xpending("stream", "group")["pending"] == 0
+        assert [entry for entry, _ in client.xrange("stream")] == [first]
+        assert not client.exists("new")
+        assert first < second
+
+
+def test_an_expired_key_ends_a_transaction_that_watches_it():
+    """As on a real server: EXEC is refused when a key went away since WATCH."""
+    seam = fakes.seam("redis", NAMING)
+    client, other = seam.connect(Port()), seam.connect(Port())
+    other.set("lease", 1, px=60_000)
+    seam.looked([("SET", [b"lease"])])
+    assert list(seam.expiring()) == [("expire", "redis/lease")]
+    with client.pipeline() as pipeline:
+        pipeline.watch("lease")
+        seam.disappear("redis/lease")
+        pipeline.multi()
+        pipeline.set("other", 1)
+        with pytest.raises(Exception, match="Watched variable changed"):
+            pipeline.execute()
+    assert not client.exists("lease", "other")
+
+
+def test_keys_are_known_without_the_server_telling_them():
+    """fakeredis cannot say which keys a script or a stream command has; what is unknown touches everything."""
+    seam = fakes.seam("redis", NAMING)
+    words = {
+        "EVALSHA digest 2 left holds 5": ["left", "holds"],
+        "XREADGROUP GROUP g c COUNT 5 BLOCK 9 STREAMS one two > >": ["one", "two"],
+        "ZUNIONSTORE all 2 a b WEIGHTS 1 2": ["all", "a", "b"],
+        "SET left 5": ["left"],
+        "MSET a 1 b 2": ["a", "b"],
+        "DEL a b": ["a", "b"],
+        "BLPOP a b 5": ["a", "b"],
+    }
+    for text, keys in words.items():
+        name, *arguments = text.split()
+        operation = seam.operation([(name, [each.encode() for each in arguments])], ())
+        assert operation.keys == {f"redis/{key}" for key in keys}, text
+    assert seam.operation([("PUBLISH", [b"channel", b"text"])], ()).keys == {"*"}
+
+
+def test_a_script_that_changes_nothing_is_seen():
+    """Changes are counted, also those of scripts: a loop that waits is told by that from one that works."""
+    seam = fakes.seam("redis", NAMING)
+    client = seam.connect(Port())
+    before = seam.dirty()
+    assert client.register_script("return redis.call('GET', KEYS[1])")(keys=["left"]) is None
+    assert seam.dirty() == before
+    client.register_script("return redis.call('INCR', KEYS[1])")(keys=["left"])
+    assert seam.dirty() > before
+
+
+@pytest.mark.parametrize("choice", LOST)
+@pytest.mark.parametrize("store", ["redis", "memcached"])
+def test_a_lost_reply_was_applied_and_a_lost_request_was_not(store, choice):
+    """The client sees a time-out either way and lives on."""
+    seam = fakes.seam(store, NAMING)
+    port = Port()
+    client = seam.connect(port)
+    port.ask = lambda *_, **__: choice
+    port.actor = type("Anybody", (), {"timed_out": False, "slept_s": 0.0, "reply": lambda *_, **__: None})()
+    with pytest.raises(Exception, match=r"Timeout|timed out"):
+        client.set("left", "5")
+    port.actor, port.ask = None, Port().ask
+    seam.clean(client)
+    assert client.get("left") == (b"5" if choice == "lost_reply" else None)
+
+
+def test_two_fakes_share_nothing():
+    """Each exploration has stores of its own."""
+    one, other = (fakes.seam("redis", NAMING).connect(Port()) for _ in range(2))
+    one.set("left", 5)
+    assert other.get("left") is None
+
+
+def test_five_servers_are_five():
+    """Redlock's servers know nothing of one another, and each lease names its server."""
+    seam = fakes.seam("redlock", NAMING)
+    clients = seam.connect(Port())
+    clients[1].set("lock", "me", px=60_000)
+    seam.servers[1].looked([("SET", [b"lock"])])
+    assert [client.get("lock") for client in clients] == [None, b"me", None, None, None]
+    assert list(seam.expiring()) == [("expire", "redis2/lock")]
+
+
+def test_a_store_without_a_fake_is_refused():
+    """There is no SQL in memory that locks as PostgreSQL does."""
+    with pytest.raises(UsageError, match="PostgreSQL has no fake: leave --store fake out"):
+        fakes.endpoints(["redis", "sql"])
+
+
+def test_fakeredis_may_be_missing(monkeypatch):
+    """It is an extra: one line says how to get it. memcached's fake is our own."""
+    monkeypatch.setitem(sys.modules, "fakeredis", None)
+    with pytest.raises(UsageError, match=r"pip install 'oversold\[fake\]'"):
+        fakes.endpoints(["redis"])
+    assert fakes.endpoints(["memcached"])["memcached"].provider == "emulated"
