@@ -14,6 +14,7 @@ from oversold.explore.stage import Store
 from oversold.explore.subject import Scenario
 from oversold.plan import Kind, Sql
 from oversold.strategies import registry
+from oversold.strategies.payouts import composed
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,10 @@ def kind_of(strategy: str) -> Kind:
                 registry.load(strategy, "bids")  # says what it lacks
             return "payouts"
         return "bids"
-    return "payouts" if strategy in registry.names("payouts") or "+" in strategy else "bids"
+    if strategy in registry.names("bids"):
+        return "bids"
+    halves = (*composed.LOCKS, *composed.POLICIES)  # whoever writes one of them means the whole
+    return "payouts" if "+" in strategy or strategy in (*registry.names("payouts"), *halves) else "bids"
 
 
 def command(asked: Exploration) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from oversold.explorations.questions import Exploration
 from oversold.explore.escapes import Escape, by_its_text
 from oversold.explore.explorer import Explorer, Result
-from oversold.explore.stage import Stage, require_unpatched
+from oversold.explore.stage import Stage, require_seams, require_unpatched
 from oversold.plan import Sql
 from oversold.stores.endpoint import Endpoint
 from oversold.stores.guard import Guard
@@ -50,6 +50,7 @@ class Stores:
         """
         require_unpatched()
         strategy = asked.loaded
+        require_seams(strategy.stores)
         self._stages += 1
         word = f"{self.word}x{self._stages}"
         endpoints = {} if asked.store == "fake" else self._placed(strategy, asked.sql)

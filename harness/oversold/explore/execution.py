@@ -9,12 +9,12 @@ from typing import Protocol
 
 import greenlet
 
-from oversold.explore.actor import Actor, Crash
+from oversold.explore.actor import LOST, Actor, Crash
 from oversold.explore.escapes import Escape, watching
 from oversold.explore.operation import EVERYTHING, Operation, meet
 from oversold.schedule import Choice, Step
 
-STEPS = 400  # an execution that takes more goes round in circles
+STEPS = 1000  # an execution that takes more goes round in circles
 LONG_S = 3600.0  # how long everybody pauses when time passes: longer than any lease
 
 
@@ -158,6 +158,8 @@ class Execution:
         last = self.steps[-1]
         if last.changed:
             self._changed(operation)
+        if chosen.choice in LOST:
+            self.changes[EVERYTHING] += 1  # with its connection ends its transaction, and what that had locked is free
         actor.last.version = self._version(operation)
         if actor.dead:
             self._bury(actor)

@@ -21,6 +21,7 @@ from oversold.schedule import Outcome, Schedule
 Mode = Literal["exhaustive", "hunt"]
 
 GLANCE_S = 0.3  # without faults, before a first look at those with one
+SCAN_SHARE = 0.4  # of the budget, at most, for that first look
 SETTLE_S = 0.5  # after the first counterexample, for a shorter one
 SHRINK_S = 5.0
 ASIDE_S = 0.5  # for all that was seen besides
@@ -172,8 +173,9 @@ class Explorer:
                     continue
                 return
 
+        until = min(self._until, time.monotonic() + SCAN_SHARE * self._limits.budget_s)
         for _ in scan(play):
-            if self._best is not None or time.monotonic() > self._until:
+            if self._best is not None or time.monotonic() > until:
                 return
 
     def _relearn(self, search: DepthFirst) -> None:

@@ -97,7 +97,7 @@ class Disbursement:
         ]
         reconciler = Actor(RECONCILER, own.port, self._reconciler(own), restarts=True)
         execution = Execution(
-            [*workers, reconciler],
+            [reconciler, *workers],  # after a pause the reconciler goes first, and so finds what it is good for
             chooser,
             budget,
             nobody=self._events,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Literal
 
 from oversold.errors import UsageError
@@ -133,7 +133,7 @@ class Stage:
             from oversold.explore.seams.redlock import RedlockServers
 
             return RedlockServers(endpoint, naming)
-        raise UsageError(NO_SEAM.format(label=LABELS[endpoint.store]))
+        raise AssertionError(f"{endpoint.store} has a seam in SEAMS and none here")
 
     def __enter__(self) -> Stage:
         return self
@@ -148,10 +148,22 @@ class Stage:
                     close(endpoint.store, seat.clients[store])
 
 
+SEAMS = frozenset({"redis", "redlock", "memcached", "sql"})
 NO_SEAM = (
     "{label} has no seam, so its commands cannot be taken one at a time: explore the design over another store, "
     "or run it live"
 )
+
+
+def require_seams(stores: Iterable[str]) -> None:
+    """Refuse, before any server is started, a store whose commands nobody can hold back.
+
+    Raises:
+        UsageError: with its name.
+    """
+    for store in sorted(stores):
+        if store not in SEAMS:
+            raise UsageError(NO_SEAM.format(label=LABELS[store]))
 
 
 def scripted(seams: Mapping[str, Any]) -> None:

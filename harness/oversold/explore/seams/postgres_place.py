@@ -143,9 +143,11 @@ class Place:
         if not tables:
             return
         self._turned += sum(1 + self._rows[table] for table in tables)
+        cleaning = self._turned > CLEAN_AFTER
+        if cleaning:
+            tables, self._turned = list(self._again), 0
         emptying = [f'DELETE FROM "{self.schema}"."{table}"' for table in reversed(tables)]
-        if self._turned > CLEAN_AFTER:
-            self._turned = 0
+        if cleaning:
             for each in emptying:
                 self._admin.execute(each)
             for table in tables:

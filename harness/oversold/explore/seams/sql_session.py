@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 COLUMNS = 3  # of a single row that is shown as its values
 ALL_DATA = "sql/*"
-# Which transaction is undone at that level depends on who has read and written what, and on who was there together.
+# Which transaction is undone at SERIALIZABLE depends on who has read and written what, and on who met whom.
 SERIAL, BEGUN = "sql-serial/conflicts", "sql-serial/begun"
 READ_COMMITTED, SERIALIZABLE = "READ COMMITTED", "SERIALIZABLE"
 LEVEL = re.compile(r"\bisolation\s+level\s+(read\s+committed|repeatable\s+read|serializable)", re.IGNORECASE)
