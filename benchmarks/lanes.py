@@ -32,7 +32,8 @@ from oversold.bid_plan import BidPlan, BidSettings
 from oversold.bid_runs import BidBurst, Following
 from oversold.clock import SystemClock
 from oversold.load.launch import drive
-from oversold.session import Session, Telling
+from oversold.session import Session
+from oversold.telling import Telling
 from oversold.stores import redis
 from oversold.stores.endpoint import Endpoint
 from oversold.stores.guard import Guard

@@ -28,6 +28,7 @@ GROUND = (
     "assignment",
     "schedule",
     "schedule_file",
+    "telling",
 )
 DESK = (
     "shell",

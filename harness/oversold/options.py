@@ -6,19 +6,20 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ValidationError
 
-from oversold import places, sweep
+from oversold import places
 from oversold.bid_plan import BidPlan, BidSettings
 from oversold.errors import StoreUnavailableError, UsageError, near
 from oversold.payout_plan import PayoutPlan, PayoutSettings
 from oversold.plan import SQLS, Kind, Plan, duration_s, settings_from
-from oversold.session import servers_of
 from oversold.stores.providers import StoreChoice, lacking
 from oversold.strategies import registry
-from oversold.sweep import Sweep, grid, planned
+
+if TYPE_CHECKING:
+    from oversold.sweep import Sweep
 
 COMMON_OPTIONS = ("users", "seed", "processes", "lanes", "rtt", "sql")
 PLAN_OPTIONS: Mapping[Kind, tuple[str, ...]] = {
@@ -129,6 +130,9 @@ def sweep_of(typed: Typed, strategies: str, users: str | None, repeat: str) -> S
     Raises:
         UsageError: anything that does not fit.
     """
+    from oversold.session import servers_of
+    from oversold.sweep import grid, planned
+
     kind = places.kind(typed.scenario)
     names = strategies_of(strategies, kind)
     if any(name.endswith(".toml") for name in names):
@@ -172,6 +176,8 @@ def _several(option: str, text: str | None) -> Sequence[str | None]:
 
 def resumed(folder: Path, scenario: str | None) -> Sweep:
     """Read the comparison that is to be gone on with; UsageError when it is of another scenario or damaged."""
+    from oversold import sweep
+
     found = sweep.load(folder)
     if scenario is not None and found.canary.scenario != scenario:
         raise UsageError(f"--resume {folder} is a comparison of {found.canary.scenario}, not of {scenario}")

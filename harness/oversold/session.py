@@ -23,6 +23,7 @@ from oversold.stores.guard import Guard
 from oversold.stores.providers import LABELS, SERVERS, StoreChoice, stores
 from oversold.strategies import registry
 from oversold.strategies.calling import HungCallError, within
+from oversold.telling import Telling
 
 Answer = TypeVar("Answer")
 LEDGER = "sql"  # the server that holds the ledger, whatever server the strategies use
@@ -39,16 +40,6 @@ def servers_of(plan: Plan) -> frozenset[str]:
     """Return the servers that a plan's strategy needs; those of payouts keep their obligations in SQL."""
     stores = set(registry.load(plan.strategy, plan.kind).stores)
     return frozenset(server_of(store, plan) for store in stores)
-
-
-@dataclass
-class Telling:
-    """How a run tells people where it is. The defaults say nothing."""
-
-    phase: Callable[[str], None] = lambda text: None
-    count: Callable[[str, int, int], None] = lambda text, finished, total: None
-    within: Callable[[str], None] = lambda text: None  # what stands before both from now on
-    line: Callable[[str], None] = lambda text: None  # for good: one line of its own
 
 
 @dataclass

@@ -13,7 +13,7 @@ from oversold import catalogue, comparison, options, places, shell
 from oversold.errors import UsageError
 from oversold.report import pages, sources
 from oversold.report.sources import Source
-from oversold.session import Telling
+from oversold.telling import Telling
 
 
 def drawn(

@@ -6,18 +6,22 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from oversold.report.tables import shown_name
-from oversold.session import Telling
-from oversold.sweep import LONG_S, Cell, Sweep
+from oversold.telling import Telling
+
+if TYPE_CHECKING:
+    from oversold.sweep import Cell, Sweep
 
 
 def announce(sweep: Sweep, open_cells: Sequence[Cell]) -> None:
     """Say what a comparison is going to do, what it leaves out, and how a long one could be made shorter."""
+    from oversold.report.tables import shown_name
+    from oversold.sweep import LONG_S
+
     console = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     if len(sweep.cells) > 2:
         console.print(sweep.describe(open_cells))

@@ -19,11 +19,12 @@ from oversold.options import Typed
 from oversold.plan import Kind, Plan
 from oversold.result import Result
 from oversold.runs import run
-from oversold.session import LEDGER, Session, Telling
+from oversold.session import LEDGER, Session
 from oversold.stores.endpoint import Endpoint
 from oversold.stores.providers import LABELS, SERVERS, StoreChoice
 from oversold.strategies import registry
 from oversold.summary import command
+from oversold.telling import Telling
 
 WORDS = ("users", "capacity", "seed", "processes", "lanes", "rtt", "profile", "preset", "sql")
 BEGINNING = Typed("bid-burst")  # the first servers admit as many connections as this needs

@@ -13,8 +13,8 @@ from oversold.explorations import answers, causes, questions, servers
 from oversold.explore.explorer import Result
 from oversold.report.explained import read
 from oversold.schedule import Broken
-from oversold.session import Telling
 from oversold.stores.providers import StoreChoice
+from oversold.telling import Telling
 
 
 def run(strategy="check-then-decr", *failed, verdict="fail", **more):

@@ -10,9 +10,9 @@ from oversold import comparison
 from oversold.bid_plan import BidPlan
 from oversold.comparison import compare, comparison_exit, run_exit, run_one
 from oversold.errors import Exit, StoreUnavailableError
-from oversold.session import Telling
 from oversold.summary import command
 from oversold.sweep import Sweep, load, planned
+from oversold.telling import Telling
 
 CANARY = "none"
 

@@ -30,6 +30,8 @@ from oversold.cli import app
 from oversold.commands.arguments import STORE_OPTIONS
 from oversold.errors import UsageError
 from oversold.evidence import HISTORY, NEVER, Claims, HoldEnd, Ledger, Outcome, RefusedBy, StatusLog
+from oversold.explorations.options import Typed, exploration_of
+from oversold.explorations.questions import kind_of
 from oversold.model import PAY_REPLIES, PAYOUT_STATUSES, PayoutState, QueryReply, Terms, VoidReply
 from oversold.payout_books import jobs_met
 from oversold.payout_evidence import BELIEF, PAYMENT, WITHDRAWAL, JobRun, PayoutEvidence
@@ -336,6 +338,9 @@ def complaint(words: list[str]) -> str | None:
         typed = [word for word in words[1:] if word != "--help"]
         if typed:
             given = command.make_context(words[0], typed).params
+            if words[0] == "explore":
+                searched(given)
+                return None
             kind = places.kind(given["scenario"]) if given.get("scenario") else "bids"
             options.strategies_of(
                 ",".join(w for w in _strategies(given) if ".py:" not in w and not w.endswith(".toml")) or "all",
@@ -356,6 +361,16 @@ def complaint(words: list[str]) -> str | None:
     except UsageError as error:
         return str(error)
     return None
+
+
+def searched(given: dict[str, Any]) -> None:
+    """Refuse, with a UsageError, an `explore` that the command would refuse."""
+    strategy = given["strategy"]
+    if ".py:" in strategy:  # the reader's own
+        return
+    words = {field.name: given[field.name] for field in fields(Typed) if field.name in given}
+    exploration = exploration_of(Typed(**words, checks=tuple(given.get("check") or ())), kind_of(strategy))
+    registry.load(strategy, exploration.kind)
 
 
 def _choices(given: dict[str, Any]) -> Iterator[str]:
@@ -397,6 +412,9 @@ def test_documented_commands_are_accepted(path: Path) -> None:
         ("so `oversold run bid-burst --strategy none --set p=0.1,0.2` is", "0.1,0.2"),
         ("so `oversold compare bid-burst --sql postgres,mysql` is", "mysql"),
         ("so `oversold list redis-lau` is", "redis-lau"),
+        ("```sh\noversold explore redis-lau --bidders 3\n```", "redis-lau"),
+        ("so `oversold explore none --check oversubscripton` is", "oversubscripton"),
+        ("so `oversold explore row-lock+unique-outbox --capacity-bids 3` is", "--capacity-bids"),
     ],
 )
 def test_a_wrong_command_is_found(document: str, says: str) -> None:

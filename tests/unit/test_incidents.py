@@ -18,9 +18,9 @@ from oversold.comparison import broken_share, compare, comparison_exit, run_exit
 from oversold.errors import Exit, UsageError
 from oversold.options import Typed, plan_of, strategies_of
 from oversold.payout_plan import CANARY, CANARY_PROFILE, PayoutPlan, PayoutSettings
-from oversold.session import Telling
 from oversold.strategies import registry
 from oversold.sweep import planned
+from oversold.telling import Telling
 
 DESIGN = "row-lock+state-machine"
 

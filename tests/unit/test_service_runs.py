@@ -14,7 +14,7 @@ from oversold.evidence import HISTORY, Outcome
 from oversold.service_runs import HurriedClock, ServiceBurst, Truth
 from oversold.services.mapping import Service
 from oversold.services.probes import Reading, Row
-from oversold.session import Telling
+from oversold.telling import Telling
 
 PLAN = BidPlan(scenario="bid-burst", strategy="shop.toml", capacity_fen=1_000, users=4, http=True)
 

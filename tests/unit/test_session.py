@@ -7,8 +7,9 @@ import pytest
 from oversold import session
 from oversold.bid_plan import BidPlan
 from oversold.errors import LimitError, UsageError
-from oversold.session import Burst, Session, Telling, opened, server_of, servers_of
+from oversold.session import Burst, Session, opened, server_of, servers_of
 from oversold.stores.providers import StoreChoice
+from oversold.telling import Telling
 
 
 def plan(strategy="redis-lua", sql="postgres"):

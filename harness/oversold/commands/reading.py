@@ -31,7 +31,7 @@ def report(
     """
     from oversold import comparison, showing, terminal
     from oversold.report import sources
-    from oversold.session import Telling
+    from oversold.telling import Telling
 
     wishes = wishes_of(context, values, None)
     console = terminal.console(json_on_stdout=json_)

@@ -221,7 +221,8 @@ def attend(
     """Keep the stores of a plain `locust -f` run and audit it at the end. Locust starts this by itself."""
     from oversold import options, places, runs, showing, terminal
     from oversold.comparison import run_exit
-    from oversold.session import Session, Telling
+    from oversold.session import Session
+    from oversold.telling import Telling
 
     # Ctrl-C reaches the whole terminal group; Locust tells this process when to finish.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

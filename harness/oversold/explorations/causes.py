@@ -23,8 +23,8 @@ if TYPE_CHECKING:
     from oversold.explorations.servers import Stores
     from oversold.explore.explorer import Result
     from oversold.schedule import Outcome
-    from oversold.session import Telling
     from oversold.stores.providers import StoreChoice
+    from oversold.telling import Telling
 
 BUDGET_S = 30.0  # of the command that people repeat
 TELL_S = 0.1  # between two words on how far a search is

@@ -159,7 +159,7 @@ class Execution:
         if last.changed:
             self._changed(operation)
         if chosen.choice in LOST:
-            self.changes[EVERYTHING] += 1  # with its connection ends its transaction, and what that had locked is free
+            self.changes[EVERYTHING] += 1  # with its connection ends its transaction: its locks are free
         actor.last.version = self._version(operation)
         if actor.dead:
             self._bury(actor)

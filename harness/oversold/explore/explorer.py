@@ -11,7 +11,7 @@ from oversold.explore.escapes import Escape
 from oversold.explore.execution import Chooser, Execution, Learned, Pruned
 from oversold.explore.hunt import portfolio
 from oversold.explore.replay import findings, recorded, replayed
-from oversold.explore.scan import scan
+from oversold.explore.scan import Straight, scan
 from oversold.explore.search import DepthFirst, Diverged
 from oversold.explore.shrink import shrunk, size
 from oversold.explore.subject import Scenario, Subject
@@ -160,21 +160,22 @@ class Explorer:
         return True
 
     def _scan(self) -> None:
-        """Take a first look at where one fault does harm."""
+        """Take a first look at where one fault does harm, or two."""
         if self._scanned:
             return
-        self._scanned = True
+        self._scanned, faults = True, min(self._limits.faults, 2)
 
-        def play(chooser: Chooser) -> None:
+        def play(straight: Straight) -> None:
             while True:
+                straight.begin()
                 try:
-                    self._play(chooser, 1)
+                    self._play(straight, faults)
                 except Learned:
                     continue
                 return
 
         until = min(self._until, time.monotonic() + SCAN_SHARE * self._limits.budget_s)
-        for _ in scan(play):
+        for _ in scan(play, faults):
             if self._best is not None or time.monotonic() > until:
                 return
 

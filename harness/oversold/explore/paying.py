@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from typing import cast
 
@@ -58,7 +58,7 @@ class Disbursement:
         self.strategy_name, self.fingerprint, self.versions = code.name, code.fingerprint, code.versions
         self._payday = workload.payday(payday_id)
         self._execution: Execution | None = None
-        self._raised: list[tuple[str, str]] = []
+        self.raised: list[tuple[str, str]] = []  # in the last execution, by the strategy's own code: who, what
         self._rounds = 0
         self._next_round_s = 0.0
         self._paused_at = -1  # how many steps the workers had taken when they all paused
@@ -89,7 +89,7 @@ class Disbursement:
     def play(self, chooser: Chooser, budget: int) -> Execution:
         """Run one execution from the beginning; at most `budget` faults may happen in it."""
         self.world.reset()
-        self._raised, self._rounds, self._next_round_s, self._paused_at = [], 0, LONG_S, -1
+        self.raised, self._rounds, self._next_round_s, self._paused_at = [], 0, LONG_S, -1
         *places, own = self.world.seats[: self.workload.workers + 1]
         workers = [
             Actor(f"worker {number}", seat.port, self._worker(number, seat))
@@ -106,7 +106,7 @@ class Disbursement:
         )
         self._execution = execution
         execution.run()
-        self._raised += [(actor.name, told(actor.error)) for actor in execution.actors if actor.error is not None]
+        self.raised += [(actor.name, told(actor.error)) for actor in execution.actors if actor.error is not None]
         return execution
 
     # What the actors do
@@ -232,11 +232,6 @@ class Disbursement:
         """How many steps the last execution took, whole or not."""
         return len(self._execution.steps) if self._execution else 0
 
-    @property
-    def raised(self) -> Sequence[tuple[str, str]]:
-        """What the strategy's own code raised in the last execution: who, what."""
-        return self._raised
-
     def step_of(self, check: str) -> int:
         """Return the step of the last execution at which a promise was broken: a payment too many, or the last."""
         owed_fen = dict(enumerate(self.workload.due_fen))
@@ -262,7 +257,7 @@ class Disbursement:
 
     def evidence(self) -> PayoutEvidence:
         """Return what the last execution leaves for the checkers. Times are steps."""
-        count, t_end = self.workload.obligations, self.steps + 1
+        count = self.workload.obligations
         starts = {f"worker {number + 1}": number for number in range(self.workload.workers)}
         rows = [
             payment(
@@ -286,7 +281,7 @@ class Disbursement:
             beliefs=np.zeros(0, BELIEF),
             unknown_since=none,
             unknown_until=none,
-            t_end=t_end,
+            t_end=self.steps + 1,
             complete=self._execution is not None and not self._execution.ending,
         )
 

@@ -1,4 +1,5 @@
-"""A first look before all schedules are walked: one actor after the other, with one fault at each place in turn.
+"""A first look before all schedules are walked: one actor after the other, with one fault at each place in turn,
+then with two.
 
 Most holes show there already. A search from the end of the schedules backwards would come to them last.
 """
@@ -26,46 +27,70 @@ ORDER: tuple[Choice, ...] = (
 PAUSES: frozenset[Choice] = frozenset({"expire", "evict", "time_passes"})
 
 
+@dataclass(frozen=True)
+class Fault:
+    """One option, by its key, at one moment. From there it goes `away` to the other actors, where that is wished,
+    and comes back when they are through."""
+
+    moment: int
+    key: tuple[str, Choice, str]
+    away: bool = False
+
+
 @dataclass
 class Straight:
-    """Lets one actor after the other go on to its end, but takes one option at one moment. From there it goes
-    `away` to the other actors, where that is wished, and comes back when they are through. `offered` is what else
-    could have been done: the moment, and the option's key."""
+    """Lets one actor after the other go on to its end, but for some faults, in the order of their moments.
+    `offered` is what else could have been done after the last of them: the moment, and the option's key."""
 
-    moment: int | None = None
-    away: bool = False
-    key: tuple[str, Choice, str] | None = None
+    faults: tuple[Fault, ...] = ()
     offered: list[tuple[int, tuple[str, Choice, str]]] = field(default_factory=list)
     _moments: int = 0
     _last: str = ""
     _left: str = ""
 
+    def begin(self) -> None:
+        """Start from the beginning; what was learned of a lock does so in the middle of an execution."""
+        self._moments, self._last, self._left = 0, "", ""
+        self.offered.clear()
+
     def choose(self, options: Sequence[Option], execution: Execution) -> Option:
         """Go on with whoever went last."""
         moment, self._moments = self._moments, self._moments + 1
-        if moment == self.moment:
-            chosen = next((option for option in options if option.key == self.key), None)
-            if chosen is not None:
-                self._left = self._last if self.away else ""
+        for fault in self.faults:
+            chosen = next((option for option in options if option.key == fault.key), None)
+            if fault.moment == moment and chosen is not None:
+                self._left = self._last if fault.away else ""
                 return chosen
         plain = [option for option in options if option.choice == "go"]
         others = [option for option in plain if option.actor != self._left]
         plain = others or plain
         chosen = next((option for option in plain if option.actor == self._last), plain[0])
-        if self.moment is None:
+        if not self.faults or moment > self.faults[-1].moment:
             self.offered += [(moment, option.key) for option in options if option.choice != "go"]
         self._last = chosen.actor
         return chosen
 
+    def more(self) -> Iterator[Straight]:
+        """Yield the same with one more fault, wherever one was offered."""
+        for moment, key in self.offered:
+            for away in (True, False) if key[1] in PAUSES else (False,):
+                yield Straight((*self.faults, Fault(moment, key, away)))
 
-def scan(play: Callable[[Straight], object]) -> Iterator[None]:
-    """Play the straight schedule, then the same with each of the faults that were offered there; yield after
-    each."""
-    first = Straight()
-    play(first)
-    yield
-    ranked = sorted(first.offered, key=lambda each: (ORDER.index(each[1][1]), each[0]))
-    for moment, key in ranked:
-        for away in (True, False) if key[1] in PAUSES else (False,):
-            play(Straight(moment, away, key))
+    @property
+    def rank(self) -> tuple[int, ...]:
+        """What is tried first has the lowest."""
+        # What gives a hold back is only seen after that.
+        reached = any(each.key[1] == "step_fails" for each in self.faults[:-1])
+        kinds = [ORDER.index(each.key[1]) for each in self.faults]
+        return not reached, sum(kinds), *(each.moment for each in self.faults)
+
+
+def scan(play: Callable[[Straight], object], faults: int = 1) -> Iterator[None]:
+    """Play the straight schedule, then the same with each of the faults that were offered there, then with two of
+    them, and so on; yield after each."""
+    wave = [Straight()]
+    for _ in range(faults + 1):
+        for way in sorted(wave, key=lambda each: each.rank):
+            play(way)
             yield
+        wave = [more for way in wave for more in way.more()]

@@ -7,25 +7,40 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from typing import Any, cast
 from urllib.parse import parse_qsl, urlsplit
 
-import psycopg
-
 from oversold.clock import Clock, SystemClock
 from oversold.errors import LimitError, StoreUnavailableError, UsageError
-from oversold.stores import containers, mariadb, memcached, postgres, rabbitmq, recipes, redis, redlock
 from oversold.stores.endpoint import Endpoint, Server, require_loopback
 from oversold.stores.guard import Guard
 
-SERVERS: Mapping[str, Server] = {
-    "redis": cast(Server, redis),
-    "memcached": cast(Server, memcached),
-    "sql": cast(Server, postgres),
-    "mariadb": cast(Server, mariadb),
-    "rabbitmq": cast(Server, rabbitmq),
-    "redlock": cast(Server, redlock),
+MODULES = {
+    "redis": "redis",
+    "memcached": "memcached",
+    "sql": "postgres",
+    "mariadb": "mariadb",
+    "rabbitmq": "rabbitmq",
+    "redlock": "redlock",
 }
+
+
+class Servers(Mapping[str, Server]):
+    """The files of this room that are named after a server. Each is imported when it is first asked for: all
+    drivers together take longer than many a command."""
+
+    def __getitem__(self, name: str) -> Server:
+        return cast(Server, import_module(f"oversold.stores.{MODULES[name]}"))
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(MODULES)
+
+    def __len__(self) -> int:
+        return len(MODULES)
+
+
+SERVERS: Mapping[str, Server] = Servers()
 # What a strategy may name. It says `sql` and gets whichever SQL server the run was told to use.
 STORES = ("redis", "memcached", "sql", "rabbitmq", "redlock")
 LABELS = {
@@ -62,13 +77,18 @@ class StoreChoice:
     def __post_init__(self) -> None:
         if self.mode not in {"auto", "local", "docker"}:
             raise UsageError(f"--stores {self.mode} is unknown: use auto, local or docker")
-        recipes.images_of(self.images)
+        if self.images:
+            from oversold.stores import recipes
+
+            recipes.images_of(self.images)
         for store, url in self.urls.items():
             self._check(store, url)
 
     def _check(self, store: str, url: str) -> None:
         """Refuse what cannot be read or leads elsewhere. No message shows the URL: it may hold a password."""
         if store == "redlock":
+            from oversold.stores import redlock
+
             urls = redlock.urls(url)
             if len(urls) != redlock.INSTANCES:
                 raise UsageError(f"redlock needs {redlock.INSTANCES} URLs with commas between, not {len(urls)}")
@@ -117,6 +137,8 @@ def describe(choice: StoreChoice) -> dict[str, dict[str, Any]]:
 
 def _contained(choice: StoreChoice) -> dict[str, dict[str, Any]]:
     """Describe the containers that a run would start."""
+    from oversold.stores import containers, recipes
+
     images = recipes.images_of(choice.images)
     rows: dict[str, dict[str, Any]] = {
         name: {"label": LABELS[name], "hint": "Docker", "provider": "docker", "image": images[name]}
@@ -157,13 +179,17 @@ def stores(
     Raises:
         StoreUnavailableError: a store is not there or did not start.
     """
-
-    images = recipes.images_of(choice.images)
+    images: Mapping[str, str] = {}
     if choice.mode == "docker":
+        from oversold.stores import containers, recipes
+
+        images = recipes.images_of(choice.images)
         containers.prepare(sorted({images[name] for name in names}), say)
 
     def one(name: str) -> Endpoint:
         if choice.mode == "docker":
+            from oversold.stores import recipes
+
             return recipes.contained(name, images[name], guard, connections, session)
         server = SERVERS[name]
         url = choice.urls.get(name) if choice.mode == "auto" else None
@@ -211,11 +237,19 @@ def _own_place(endpoint: Endpoint) -> Endpoint:
     """Give the run a place of its own on a server that is not ours, where servers have places."""
     if endpoint.store == "sql":
         return _own_schema(endpoint)
-    return mariadb.own_schema(endpoint) if endpoint.store == "mariadb" else endpoint
+    if endpoint.store == "mariadb":
+        from oversold.stores import mariadb
+
+        return mariadb.own_schema(endpoint)
+    return endpoint
 
 
 def _own_schema(endpoint: Endpoint) -> Endpoint:
     """Give the run a schema of its own on a PostgreSQL server that is not ours."""
+    import psycopg
+
+    from oversold.stores import postgres
+
     schema = f"oversold_{secrets.token_hex(6)}"
     try:
         with postgres.connect_raw(endpoint, SystemClock(), 0, autocommit=True) as connection:
@@ -231,6 +265,8 @@ def _own_schema(endpoint: Endpoint) -> Endpoint:
 def _forget(endpoint: Endpoint, session: str) -> None:
     try:
         if endpoint.store == "sql":
+            from oversold.stores import postgres
+
             with postgres.connect_raw(endpoint, SystemClock(), 0, autocommit=True) as connection:
                 connection.execute(f'DROP SCHEMA "{endpoint.settings["search_path"]}" CASCADE')
         else:

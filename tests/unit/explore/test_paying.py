@@ -201,7 +201,7 @@ def test_stale_reads_pay_twice_without_any_fault() -> None:
 def test_a_claim_stops_the_overlap_but_not_the_second_channel() -> None:
     """Claimed rows are paid once while channels are heard and believed; one lost reply or one lie pays twice."""
     assert set(walk(payday(Claimer), 0)[0]) == {"sound"}
-    seen, first = walk(payday(Claimer), 1)
+    seen, first = walk(payday(Claimer, pauses=0), 1)
     execution, step = first["overpaid"]
     assert seen["overpaid"]
     assert {"lost_reply", "lie"} & {each.choice for each in execution.steps}
@@ -230,7 +230,7 @@ def test_what_becomes_of_a_pay_call(choice: str, replies: Any) -> None:
 
 def test_a_key_is_honoured_even_when_the_reply_was_lost() -> None:
     """The same key again is answered ok from memory and moves nothing, so any one fault does no harm."""
-    assert set(walk(payday(Careful), 1)[0]) == {"sound"}
+    assert set(walk(payday(Careful, pauses=0), 1)[0]) == {"sound"}
 
 
 def test_a_key_that_has_lost_its_life_pays_again() -> None:
@@ -268,6 +268,40 @@ def test_reconciliation_comes_when_the_workers_are_gone_or_time_passes() -> None
     assert early[0][:2] == ("time", "time_passes")
     assert {actor for actor, *_ in early[1:]} == {"worker 1", "worker 2", "reconciler"}
     assert "time" not in {actor for actor, *_ in early[1:]}
+
+
+class Pausing(First):
+    """Lets all pause before a step; while the reconciler can go on, the workers stay away."""
+
+    def choose(self, options: Any, execution: Any) -> Any:
+        chosen = super().choose(options, execution)
+        awake = [option for option in options if option.choice == "go" and option.actor == "reconciler"]
+        return awake[0] if awake and chosen.choice == "go" else chosen
+
+
+def test_one_pause_is_as_long_as_it_takes() -> None:
+    """While no worker goes on reconciliation comes round after round, at the price of one fault."""
+
+    class Slow(Careful):
+        def reconcile(self, payday_id: str) -> int:
+            return super().reconcile(payday_id) if self.draws.append(0) or len(self.draws) >= 3 else 1
+
+    Payer.draws.clear()
+    execution = payday(Slow, workers=1).play(Pausing(s2="time_passes"), 1)
+    begun = [step.operation for step in execution.steps if step.operation.startswith("begin")]
+    again = "begin to reconcile, another hour later"
+    assert begun == ["begin to reconcile", again, again, "begin to reconcile"]
+    late = [step.actor for step in execution.steps if step.operation.startswith("pay")]
+    assert late == ["reconciler", "worker 1"]
+    assert execution.budget == 0
+
+
+def test_where_workers_never_pause_time_passes_only_when_all_wait() -> None:
+    """Without pauses the reconciler never meets a worker, and less has to be walked."""
+    with_pauses, without = (walk(payday(Careful, workers=1, pauses=pauses), 1)[0] for pauses in (1, 0))
+    assert sum(without.values()) < sum(with_pauses.values())
+    steps = told(payday(Careful, pauses=0).play(First(s1="time_passes"), 1))
+    assert "time_passes" not in {choice for _, choice, _, _ in steps}
 
 
 def test_a_reconciler_that_dies_begins_again_and_gives_up_in_the_end() -> None:

@@ -6,13 +6,15 @@ import inspect
 from collections.abc import Mapping
 from functools import cache
 from importlib import import_module
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, runtime_checkable
 
 from oversold.errors import UsageError, near
 from oversold.model import Job, Payday, PayoutState
-from oversold.strategies.payouts.desk import Desk, Row
 from oversold.strategies.payouts.interface import PayoutContext, PayoutStrategy
 from oversold.strategies.payouts.patience import stale_s
+
+if TYPE_CHECKING:
+    from oversold.strategies.payouts.desk import Row
 
 LOCKS = {
     "none": "oversold.strategies.payouts.locks.none:NoLock",
@@ -92,6 +94,9 @@ class Composed:
     policy: ClassVar[type[Policy]]
 
     def __init__(self, context: PayoutContext) -> None:
+        # Who asks for names alone need not wait for SQLAlchemy.
+        from oversold.strategies.payouts.desk import Desk
+
         self._desk = Desk(context)
         self._stale_s = stale_s(context.channels.values())
         self._lock = self.lock(context)

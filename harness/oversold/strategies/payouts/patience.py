@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from oversold.model import Terms
-from oversold.strategies.payouts.desk import Row
-from oversold.strategies.payouts.interface import Channel
+
+if TYPE_CHECKING:
+    from oversold.strategies.payouts.desk import Row
+    from oversold.strategies.payouts.interface import Channel
 
 STALE_S = 2.0  # for channels that are prompt; see `stale_s`
 MARGIN_S = 0.2  # added to what a channel promises: replies, commits and clocks take their time
