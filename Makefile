@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 DEMO := none,check-then-decr,memcached-cas,memcached-cas-retry,redis-lua,redis-queue,row-lock,conditional-update
 
-.PHONY: demo test check bench lock clean
+.PHONY: demo test check bench explored mutants lock clean
 
 demo: $(VENV)/.installed ## compare the lock strategies at the incident's scale: 10,000 bidders, 10,000,000 yuan
 	@$(BIN)/oversold compare bid-burst --strategies $(DEMO) --preset seed || test $$? -eq 1
@@ -19,10 +19,17 @@ check: $(VENV)/.installed ## the fast part: style, types, unit tests
 	$(BIN)/mypy
 	$(BIN)/python -m pytest -q -n 2 --dist worksteal tests/unit tests/test_tidy.py -m "not slow"
 
-bench: $(VENV)/.installed ## oversold beside plain Locust, redis-benchmark, k6 and wrk; the audit of 10^5 to 10^7 taps
+bench: $(VENV)/.installed ## oversold beside plain Locust, redis-benchmark, k6, wrk and frontrun; the audit of 10^5 to 10^7 taps
 	$(BIN)/python benchmarks/lanes.py
 	$(BIN)/python benchmarks/over_http.py
 	$(BIN)/python benchmarks/audit.py --large
+	$(BIN)/python benchmarks/explorer.py
+
+explored: $(VENV)/.installed ## explore every design of the catalogue and write docs/explored.md (about 20 minutes)
+	$(BIN)/python benchmarks/explored.py
+
+mutants: $(VENV)/.installed ## break the sound designs systematically, and see which breaks the explorer finds
+	$(BIN)/python -m tests.mutants
 
 $(VENV)/.installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "oversold needs Python 3.11 or newer: make PYTHON=python3.11 ...")'

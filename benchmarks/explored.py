@@ -110,7 +110,7 @@ def found(exploration: Any, servers: Stores) -> Row:
         "first_s": None if result.first_s is None else round(result.first_s, 2),
         "check": broken.check if broken else None,
         "steps": len(schedule.steps) if schedule else None,
-        "faults": [step.choice for step in schedule.steps if step.choice != "go"] if schedule else None,
+        "faults": [step.choice for step in schedule.steps if step.choice in FAULTS] if schedule else None,
         "also": sorted(result.also),
     }
 

@@ -33,11 +33,11 @@ from oversold.bid_runs import BidBurst, Following
 from oversold.clock import SystemClock
 from oversold.load.launch import drive
 from oversold.session import Session
-from oversold.telling import Telling
 from oversold.stores import redis
 from oversold.stores.endpoint import Endpoint
 from oversold.stores.guard import Guard
 from oversold.stores.providers import StoreChoice, stores
+from oversold.telling import Telling
 
 HERE = Path(__file__).parent
 PROCESSES = 2

@@ -12,8 +12,7 @@ from oversold.plan import Kind
 # before it is sent, or after it was applied and before the reply is read. lost_request: it never arrives,
 # lost_reply: it is applied and the reply never arrives; either way the client sees its connection fail and lives
 # on. lie: a channel pays and says failed. step_fails: a later step of the bidder's pipeline fails, so the hold is
-# released. expire: a key's time to live ends. evict: a cache forgets a key. time_passes: everybody pauses for
-# long.
+# released. expire: a key's time to live ends. evict: a cache forgets a key. time_passes: an hour goes by for all.
 Choice = Literal[
     "go",
     "crash_before",
@@ -84,7 +83,7 @@ class Schedule:
 
     @property
     def faults(self) -> int:
-        """How many steps are not simply served."""
+        """How many faults there are among its steps."""
         return sum(step.choice != "go" for step in self.steps)
 
     @property

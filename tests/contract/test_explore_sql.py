@@ -513,3 +513,83 @@ def test_on_mariadb_a_transaction_outlives_its_statements(table):
     assert errors == [None, None]
     assert not execution.steps[1].changed
     assert tables.rows()["b"] == 8
+
+
+# Orders that no search here walks, and what would pass unseen
+
+
+def waiting_for(first):
+    """Return a body that takes a lock by its first statement."""
+
+    def work(client):
+        for sql in first if isinstance(first, list) else [first]:
+            client.execute(sa.text(sql))
+        client.commit()
+
+    return work
+
+
+@pytest.mark.parametrize(
+    ("first", "doubted"),
+    [
+        ("SELECT rest FROM shares WHERE name = 'a' FOR UPDATE", ""),
+        ("SELECT (SELECT count(*) FROM shares) FROM shares WHERE name = 'a' FOR UPDATE", "looks at more"),
+        (["SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", "SELECT pg_advisory_xact_lock(42)"], "snapshot"),
+        (["SET LOCAL lock_timeout = '9s'", "SELECT rest FROM shares WHERE name = 'a' FOR UPDATE"], "timeout"),
+    ],
+    ids=["sound", "subselect", "snapshot", "timeout"],
+)
+def test_doubts(table, first, doubted):
+    """What a statement did before it waited is a doubt, settings are no steps; planted: each of three doubts."""
+    tables = table("sql")
+    execution, errors = tables.run(waiting_for(first), waiting_for(first), lambda: Fixed("x", "y", "x", "x"))
+    assert errors == [None, None]
+    assert [step.operation[:6] for step in execution.steps] == ["SELECT", "COMMIT"] * 2
+    assert len(tables.server.doubts) == bool(doubted)
+    assert doubted in "".join(tables.server.doubts)
+
+
+@pytest.mark.parametrize("word", ["CURRENT_TIMESTAMP", "localtime", "timestamp 'now'", "pg_catalog.now()"])
+def test_the_real_time_is_refused(table, word):
+    """A clock that does not stand still is an escape that names its mend."""
+    with pytest.raises(Escape, match=r"write now\(\)"):
+        table("sql").run(waiting_for(f"SELECT {word}"), idle, Fixed())
+
+
+@both
+def test_savepoints_are_called_the_same_in_each_execution(table, store):
+    """SQLAlchemy's savepoints begin anew with each execution; planted: they are counted within one."""
+    tables = table(store)
+
+    def work(client):
+        for _ in range(2):
+            with client.begin_nested():
+                put(client, "a", 5)
+        client.commit()
+
+    first, second = ([s.operation for s in tables.run(work, idle, Fixed())[0].steps] for _ in range(2))
+    assert first == second
+    assert len({each for each in first if each.startswith("SAVEPOINT")}) == 2
+
+
+@both
+def test_rows_that_are_counted_up_depend_on_each_other(table, store):
+    """An INSERT into a table whose server numbers the rows writes the whole table."""
+    tables = table(store)
+    sa.Table("queue", sa.MetaData(), sa.Column("bid", sa.String(9), primary_key=True)).create(tables.looker)
+    number = "serial" if store == "sql" else "int NOT NULL AUTO_INCREMENT UNIQUE"
+    tables.looker.execute(sa.text(f"ALTER TABLE queue ADD COLUMN number {number}"))
+    tables.looker.commit()
+    tables.server.remember()
+    assert not tables.server.tables["queue"].single
+    assert tables.server.tables["shares"].single
+
+
+def test_a_function_of_a_harmless_name_touches_everything(table):
+    """A function that somebody made is not taken for the server's own of its name."""
+    tables = table("sql")
+    assert "*" not in tables.server.statement("SELECT power(2)", None, None).touched.writes
+    tables.looker.execute(sa.text("CREATE FUNCTION power(t int) RETURNS int LANGUAGE sql AS $$ SELECT t $$"))
+    tables.looker.commit()
+    tables.server.remember()
+    assert "*" in tables.server.statement("SELECT power(2)", None, None).touched.writes

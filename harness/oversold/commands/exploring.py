@@ -228,8 +228,8 @@ def _show(console: Console, found: dict[str, Any], result: Any, files: list[Path
 
     for part in answers.shown(found, result, console.width):
         console.print(part, soft_wrap=isinstance(part, str), markup=False, highlight=False)
-    for path in files:
-        console.print(f"  {path}", soft_wrap=True, markup=False, highlight=False)
+    for line in (*answers.following(found, files), "files:", *(f"  {path}" for path in files)):
+        console.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
 def _walk(console: Console, schedule: Any, *, slowly: bool) -> None:
@@ -241,4 +241,5 @@ def _walk(console: Console, schedule: Any, *, slowly: bool) -> None:
             console.print(line, soft_wrap=True, markup=False, highlight=False)
             console.input("")
     console.print(lanes.drawn(schedule, console.width))
-    console.print(story.sentence(schedule), soft_wrap=True, markup=False, highlight=False)
+    if schedule.broken is not None:
+        console.print(story.sentence(schedule), soft_wrap=True, markup=False, highlight=False)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -71,11 +71,11 @@ def counterexample(schedule: Schedule | None, repeated: int) -> dict[str, Any] |
     """Return a schedule for the document; None where there is none."""
     if schedule is None:
         return None
-    assert schedule.broken is not None
+    broken = schedule.broken
     return {
-        "check": schedule.broken.check,
-        "detail": schedule.broken.detail,
-        "sentence": story.sentence(schedule),
+        "check": broken.check if broken else None,
+        "detail": broken.detail if broken else "",
+        "sentence": story.sentence(schedule) if broken else "",
         "scenario": dict(schedule.scenario),
         "faults": schedule.faults,
         "repeated": repeated,
@@ -146,11 +146,23 @@ def shown(found: Mapping[str, Any], result: Result, width: int) -> Iterator[Rend
         )
     for check, aside in found["also"].items():
         counted = f"{aside['schedules']:,} of {result.runs:,} schedules"
-        yield f"Also seen: {check} in {counted}: {aside['detail']} (--check {check} shows the shortest one)"
+        yield f"Also seen: {check} in {counted}: {aside['detail']} (its schedule: also-{check}.jsonl)"
     yield (
         f"{result.runs:,} schedules in {result.searched_s:.2f} s ({found['schedules_per_s']:,.0f} a second). One "
         "store command is one step; two of them are independent when they share no key that one of them writes."
     )
+
+
+def following(found: Mapping[str, Any], files: Sequence[Path]) -> Iterator[str]:
+    """Yield what to do next."""
+    replay = next((path for path in files if path.name == REPLAY), None)
+    if replay is not None:
+        yield f"again: oversold replay {replay}"
+    elif found["outcome"] in ("BOUNDED", "SAMPLED"):
+        yield (
+            "next: a longer --budget (2m), fewer --bidders or --faults; --mode hunt finds holes among many, and "
+            "proves nothing"
+        )
 
 
 def written(folder: Path, found: Mapping[str, Any], result: Result) -> list[Path]:

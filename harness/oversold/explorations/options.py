@@ -63,7 +63,22 @@ def _scenario(kind: Kind, typed: Typed) -> Scenario:
     number = _whole("--bidders", typed.bidders, ACTORS[kind], 1, MOST["bidders"])
     capacity = _whole("--capacity-bids", typed.capacity_bids, max(1, number - 1), 1, MOST["capacity"])
     each = [_whole("--shares", word.strip(), 1, 1, MOST["capacity"]) for word in (typed.shares or "1").split(",")]
+    _worth_it(number, capacity, each, typed.checks)
     return {"bidders": number, "capacity_bids": capacity, "shares": ",".join(map(str, each))}
+
+
+def _worth_it(bidders: int, capacity: int, shares: list[int], checks: tuple[str, ...]) -> None:
+    """Refuse a search for overselling where nothing can be oversold: it would look like a proof."""
+    wanted = [shares[number % len(shares)] for number in range(bidders)]
+    if checks and "oversubscription" not in checks:
+        return
+    if min(wanted) > capacity:
+        raise UsageError(f"nobody's bid fits into {capacity} shares: raise --capacity-bids, or lower --shares")
+    if sum(wanted) <= capacity:
+        raise UsageError(
+            f"all bids together come to {sum(wanted)} of {capacity} shares, so nothing can be oversold: give more "
+            "--bidders, fewer --capacity-bids, or another --check"
+        )
 
 
 def _whole(option: str, text: str | None, default: int, low: int, high: int) -> int:

@@ -14,7 +14,6 @@ from oversold.explore.replay import Loose, findings, moves, played, recorded
 from oversold.explore.replay import replayed as walked
 from oversold.explore.search import Diverged
 from oversold.explore.stage import Store
-from oversold.model import Finding
 from oversold.plan import Sql
 from oversold.schedule import Schedule
 from oversold.stores.providers import LABELS
@@ -66,8 +65,7 @@ def replayed(
         finding = next(
             (each for each in findings(subject, execution) if each.check == schedule.broken.check), None
         )
-        ending = Finding(schedule.broken.check, "pass", "The promise is kept.") if finding is None else finding
-        steps = recorded(execution, subject, ending, schedule.outcome, schedule.seed)
+        steps = recorded(execution, subject, finding, schedule.outcome if finding else "SAMPLED", schedule.seed)
         return Replayed("mended" if finding is None else "broken", changed, steps, why)
 
 

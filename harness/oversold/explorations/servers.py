@@ -17,7 +17,7 @@ from oversold.stores.endpoint import Endpoint
 from oversold.stores.guard import Guard
 from oversold.stores.providers import StoreChoice, stores
 
-CONNECTIONS = 160  # of every subject that shrinking may need
+CONNECTIONS = 400  # of every subject that shrinking may need
 
 
 @dataclass

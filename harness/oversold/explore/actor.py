@@ -8,14 +8,18 @@ from typing import TYPE_CHECKING
 
 import greenlet
 
-from oversold.explore.escapes import Escape
+from oversold.explore.escapes import Escape, abandon
 from oversold.explore.operation import Operation
 from oversold.schedule import Choice
 
 if TYPE_CHECKING:
     from oversold.explore.execution import Execution
 
+PATIENCE = 100  # turns of a loop in vain; then it waits for the others, whatever comes
 LOST: tuple[Choice, ...] = ("lost_request", "lost_reply")
+
+REFUSALS = 100  # after so many, a dead actor that goes on asking is left where it is
+SLEEPS = 10_000  # who sleeps so often without a command waits for what no store will tell it
 
 
 class Crash(BaseException):
@@ -64,6 +68,7 @@ class Taken:
 
     operation: Operation
     version: int = 0
+    changed: bool = False  # the step itself has changed something
 
 
 class Actor:
@@ -94,7 +99,10 @@ class Actor:
         self.error: BaseException | None = None
         self.hit = False  # the connection failed under it: whatever its code raises from then on may come of that
         self.slept_s = 0.0
+        self.insists = False  # it repeats its loop although nothing has changed, until it leaves it
+        self.patience = PATIENCE
         self.slept = False  # since its last step it has slept, so its next step may begin a loop anew
+        self.refusals = self.sleeps = 0  # since its death, and since its last step
         self._turn: list[Taken] = []  # what it has done since it last slept
         self._last_turn: list[Taken] = []
         self.execution: Execution | None = None
@@ -111,7 +119,11 @@ class Actor:
         times_out: bool = False,
     ) -> Choice:
         """Announce a step and wait for its turn."""
+        self.sleeps = 0
         if self.dead:
+            self.refusals += 1
+            if self.refusals > REFUSALS:
+                abandon(f"{self.name} swallows BaseException: write `except Exception`")
             raise Crash
         if greenlet.getcurrent() is not self.greenlet:
             raise Escape(
@@ -124,6 +136,8 @@ class Actor:
         # Who repeats a loop waits for a change of any of its keys: whoever makes one does not commute with that.
         waits_for = frozenset(key for taken in self.loops for key in taken.operation.keys)
         self.due = replace(operation, reads=operation.reads | waits_for) if waits_for else operation
+        if self.slept and not waits_for:
+            self.insists = False
         choice: Choice = self.execution.hub.switch()
         self.pending, self.slept = None, False
         self._turn.append(Taken(operation))
@@ -137,6 +151,12 @@ class Actor:
 
     def sleep(self, seconds: float) -> None:
         """Be slow: an interleaving says nothing of time, so this only marks where a loop may begin anew."""
+        self.sleeps += 1
+        if self.sleeps > SLEEPS:
+            text = f"{self.name} has slept {SLEEPS} times without a store command: let its loops end"
+            if self.sleeps > SLEEPS + REFUSALS:
+                abandon(text)
+            raise Escape(text)
         self.slept_s += seconds
         self.slept = True
         if self._turn:  # two sleeps in a row are one
@@ -156,8 +176,10 @@ class Actor:
 
     @property
     def loops(self) -> list[Taken]:
-        """What it did in its last turn, if it is about to do the same again."""
+        """What it did in its last turn, if it is about to do the same again and has changed nothing by it."""
         if not self.slept or not self._last_turn or self.pending is None:
+            return []
+        if any(taken.changed for taken in self._last_turn):
             return []
         first = self._last_turn[0].operation
         again = first.name == self.pending.name and first.keys == self.pending.keys

@@ -22,7 +22,7 @@ from oversold.evidence import (
     StatusLog,
 )
 from oversold.explore.actor import Actor
-from oversold.explore.escapes import watching
+from oversold.explore.escapes import Memory, watching
 from oversold.explore.execution import Chooser, Execution
 from oversold.explore.operation import Operation
 from oversold.explore.subject import Code, Scenario
@@ -103,12 +103,14 @@ class Sale:
         self.books = Books()
         self._execution: Execution | None = None
         self._own = world.seats[-1]
+        self._memory = Memory(strategy)
         self._open()
 
     def _open(self) -> None:
         with watching():
             strategy = self._made(self._own)
             strategy.open(self._tranche)
+        self._memory.compare()
         self._teller = strategy
         self.world.remember()
 
@@ -134,6 +136,7 @@ class Sale:
             nobody=self.world.events,
             stuck=self.world.stuck,
             died=self.world.buried,
+            memory=self._memory,
         )
         self._execution = execution
         execution.run()
@@ -290,6 +293,11 @@ class Sale:
     def raised(self) -> Sequence[tuple[str, str]]:
         """What the strategy's own code raised in the last execution: who, what."""
         return self.books.raised
+
+    @property
+    def doubts(self) -> frozenset[str]:
+        """What its stores may have done that no schedule shows."""
+        return self.world.doubts
 
     def step_of(self, check: str) -> int:
         """Return the step of the last execution at which a promise was broken: the order too many, or the last

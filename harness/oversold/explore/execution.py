@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
@@ -9,8 +10,8 @@ from typing import Protocol
 
 import greenlet
 
-from oversold.explore.actor import LOST, Actor, Crash
-from oversold.explore.escapes import Escape, watching
+from oversold.explore.actor import LOST, PATIENCE, Actor, Crash
+from oversold.explore.escapes import ABANDONED, Escape, Memory, watching
 from oversold.explore.operation import EVERYTHING, Operation, meet
 from oversold.schedule import Choice, Step
 
@@ -61,6 +62,7 @@ class Execution:
     nobody: Callable[[Execution], Iterable[tuple[Option, Callable[[], None]]]] | None = None
     stuck: Callable[[Execution], bool] | None = None
     died: Callable[[Actor], None] | None = None
+    memory: Memory | None = None  # what the strategy keeps elsewhere than in its stores
     steps: list[Step] = field(default_factory=list)
     taken: list[Option] = field(default_factory=list)
     changes: Counter[str] = field(default_factory=Counter)
@@ -89,10 +91,12 @@ class Execution:
     def _begin(self, actor: Actor) -> None:
         actor.execution = self
         actor.port.actor = None
-        with watching():
+        with watching(actor.name):
             life = actor.born()
         actor.port.actor = actor
-        actor.dead = actor.done = actor.hit = actor.slept = False
+        actor.dead = actor.done = actor.hit = actor.slept = actor.insists = False
+        actor.patience = PATIENCE
+        actor.refusals = actor.sleeps = 0
         actor._turn, actor._last_turn = [], []
         actor.greenlet = greenlet.greenlet(self._living(actor, life), self.hub)
         self._resume(actor, None)
@@ -114,10 +118,12 @@ class Execution:
 
     def _resume(self, actor: Actor, choice: Choice | None) -> None:
         assert actor.greenlet is not None
-        with watching():
+        with watching(actor.name):
             actor.greenlet.switch(choice)
         if isinstance(actor.error, Escape | Learned):
             raise actor.error
+        if self.memory is not None:
+            self.memory.compare()
         if actor.error is not None and actor.hit and actor.restarts:  # whoever watches over it starts it again
             actor.error, actor.dead = None, True
 
@@ -132,7 +138,7 @@ class Execution:
             options += [
                 Option(actor.name, choice, actor.due)
                 for actor in able
-                if actor.due and not actor.loops
+                if actor.due
                 for choice in self._disturbances(actor)
             ]
             options += [option for option, _ in events.values()]
@@ -147,20 +153,24 @@ class Execution:
             if chosen.choice == "time_passes":
                 self._come_later()
         else:
-            self._take(next(actor for actor in able if actor.name == chosen.actor), chosen)
+            self._take(next(actor for actor in self.actors if actor.name == chosen.actor), chosen)
         return True
 
     def _take(self, actor: Actor, chosen: Option) -> None:
         assert actor.pending is not None
         operation = actor.pending
         self._note(replace(chosen, operation=operation), "")
+        if actor.insists and actor.loops:
+            actor.slept_s += LONG_S  # so that a loop which looks at the clock ends
+            actor.patience -= 1
+            actor.insists = actor.patience > 0
         self._resume(actor, chosen.choice)
         last = self.steps[-1]
         if last.changed:
             self._changed(operation)
         if chosen.choice in LOST:
             self.changes[EVERYTHING] += 1  # with its connection ends its transaction: its locks are free
-        actor.last.version = self._version(operation)
+        actor.last.version, actor.last.changed = self._version(operation), last.changed
         if actor.dead:
             self._bury(actor)
 
@@ -176,7 +186,8 @@ class Execution:
         for actor in self.actors:
             if actor.pending is not None and not actor.acted and actor.greenlet is not None:
                 actor.dead = True
-                actor.greenlet.throw(Crash)
+                with watching(actor.name):
+                    actor.greenlet.throw(Crash)
                 if self.died is not None:
                     self.died(actor)
                 self._begin(actor)
@@ -191,10 +202,13 @@ class Execution:
 
     def _able(self, actor: Actor) -> bool:
         """Tell whether an actor's next step can be taken, and would not repeat one that came to nothing."""
-        loops = actor.loops
-        if loops and all(self._version(taken.operation) == taken.version for taken in loops):
+        if self._parked(actor):
             return False
         return actor.ready is None or actor.timed_out or actor.ready()
+
+    def _parked(self, actor: Actor) -> bool:
+        loops = [] if actor.insists else actor.loops
+        return bool(loops) and all(self._version(taken.operation) == taken.version for taken in loops)
 
     def _version(self, operation: Operation) -> int:
         """Return how often the keys of an operation have been changed so far."""
@@ -215,13 +229,14 @@ class Execution:
         self.ending = "deadlock"
         return False
 
-    def passed(self, what: str) -> None:
-        """Note that time has passed by itself, since everybody waited."""
+    def passed(self, what: str, changed: Iterable[str] = (EVERYTHING,)) -> None:
+        """Note that time has passed by itself, since everybody waited; `changed` is what that did to the
+        stores."""
         operation = Operation(what, what, writes=frozenset({EVERYTHING}))
         option = self.chooser.choose([Option("time", "go", operation)], self)
         self.taken.append(option)
         self._note(option, "")
-        self.changes[EVERYTHING] += 1
+        self.changes.update(changed)
 
     def reply(self, text: str, *, changed: bool) -> None:
         """Complete the step that was taken last."""
@@ -255,8 +270,16 @@ class Execution:
     def _end(self) -> None:
         """End all actors that still live, as a crash would."""
         self.waiting = [(actor.name, actor.due) for actor in self.actors if actor.pending and actor.due]
+        escapes: list[Escape] = []
         for actor in self.actors:
             actor.dead = True
-            if actor.greenlet is not None and not actor.greenlet.dead:
-                actor.greenlet.throw(Crash)
+            mine = actor.greenlet
+            if mine is not None and not mine.dead and mine not in ABANDONED:
+                try:
+                    with watching(actor.name):
+                        mine.throw(Crash)
+                except Escape as error:
+                    escapes.append(error)
             actor.port.actor = None
+        if escapes and not isinstance(sys.exception(), KeyboardInterrupt):
+            raise escapes[0]

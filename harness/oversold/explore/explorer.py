@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
 from oversold.explore.escapes import Escape
-from oversold.explore.execution import Chooser, Execution, Learned, Pruned
+from oversold.explore.execution import Chooser, Execution, Learned, Option, Pruned
 from oversold.explore.hunt import portfolio
 from oversold.explore.replay import findings, recorded, replayed
 from oversold.explore.scan import Straight, scan
@@ -22,6 +22,7 @@ Mode = Literal["exhaustive", "hunt"]
 
 GLANCE_S = 0.3  # without faults, before a first look at those with one
 SCAN_SHARE = 0.4  # of the budget, at most, for that first look
+GRACE_S = 1.0  # an execution that has begun may end
 SETTLE_S = 0.5  # after the first counterexample, for a shorter one
 SHRINK_S = 5.0
 ASIDE_S = 0.5  # for all that was seen besides
@@ -73,6 +74,24 @@ class Result:
     interrupted: bool = False
 
 
+class LateError(Exception):
+    """The budget of time was over in the middle of an execution."""
+
+
+@dataclass(frozen=True)
+class Punctual:
+    """Chooses as another chooser does, until the budget of time is over."""
+
+    chooser: Chooser
+    until: float
+
+    def choose(self, options: Sequence[Option], execution: Execution) -> Option:
+        """Return the other's choice."""
+        if time.monotonic() > self.until + GRACE_S:
+            raise LateError
+        return self.chooser.choose(options, execution)
+
+
 class Explorer:
     """One search over one subject. `stage` makes subjects of other numbers, for shrinking; `tell` hears how far it
     is."""
@@ -106,6 +125,12 @@ class Explorer:
             self._trim_asides()
         except (Diverged, Escape) as error:
             result.outcome, result.schedule, result.why = "NONDETERMINISTIC", None, str(error)
+        except LateError:
+            result.why = "the budget of time was over"
+            if self._best is not None:
+                result.schedule, result.outcome = self._best, self._best.outcome
+            elif result.bound is not None:
+                result.outcome = "BOUNDED"
         except KeyboardInterrupt:  # what was found until then is kept
             result.interrupted = True
             result.why = "interrupted"
@@ -136,6 +161,8 @@ class Explorer:
                 self._scan()
         if self._best is None:
             result.outcome = "EXHAUSTED"
+            if doubts := self._subject.doubts:
+                result.outcome, result.why = "SAMPLED", sorted(doubts)[0]
 
     def _walk(self, faults: int, until: float) -> bool:
         """Walk all schedules with up to so many faults; false when time was over. A counterexample ends it
@@ -205,7 +232,7 @@ class Explorer:
         result = self._result
         result.runs += 1
         try:
-            execution = self._subject.play(chooser, faults)
+            execution = self._subject.play(Punctual(chooser, self._until), faults)
         finally:
             result.steps += self._subject.steps
         for finding in findings(self._subject, execution):

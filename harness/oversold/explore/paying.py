@@ -11,6 +11,7 @@ import numpy as np
 from oversold.checkers.payouts import CHECKERS
 from oversold.evidence import NEVER
 from oversold.explore.actor import Actor
+from oversold.explore.escapes import Memory, watching
 from oversold.explore.execution import LONG_S, Chooser, Execution, Option
 from oversold.explore.operation import EVERYTHING, Operation
 from oversold.explore.seams.channel import PaymentChannels, step_of
@@ -63,14 +64,17 @@ class Disbursement:
         self._next_round_s = 0.0
         self._paused_at = -1  # how many steps the workers had taken when they all paused
         self._own = world.seats[-1]
+        self._memory = Memory(strategy)
         self._teller = self._open()
 
     def _open(self) -> PayoutStrategy:
         sql = self._own.clients.get("sql")
         if sql is not None:
             obligation_table.create(sql, self._payday)
-        strategy = self._made(self._own)
-        strategy.open(self._payday)
+        with watching():
+            strategy = self._made(self._own)
+            strategy.open(self._payday)
+        self._memory.compare()
         self.world.remember()
         # The obligations carry times: whether somebody looks at them must not turn out in the middle of a search.
         self.world.always_timed = True
@@ -103,6 +107,7 @@ class Disbursement:
             nobody=self._events,
             stuck=self._stuck,
             died=self.world.buried,
+            memory=self._memory,
         )
         self._execution = execution
         execution.run()
@@ -231,6 +236,11 @@ class Disbursement:
     def steps(self) -> int:
         """How many steps the last execution took, whole or not."""
         return len(self._execution.steps) if self._execution else 0
+
+    @property
+    def doubts(self) -> frozenset[str]:
+        """What its stores may have done that no schedule shows."""
+        return self.world.doubts
 
     def step_of(self, check: str) -> int:
         """Return the step of the last execution at which a promise was broken: a payment too many, or the last."""

@@ -17,6 +17,7 @@ from oversold.stores.endpoint import Endpoint
 from oversold.stores.providers import LABELS, close
 
 Store = Literal["real", "fake"]
+KEPT = 3  # subjects besides the first one
 LOOKER = 1  # the seat of whoever opens a sale and asks at its end what is left
 
 
@@ -68,17 +69,25 @@ class Stage:
         self._code = Code(name, fingerprint.of(strategy), versions)
         self._made: dict[tuple[tuple[str, int | str], ...], Subject] = {}
         self._worlds: list[World] = []
+        self._subjects = 0
 
     def subject(self, scenario: Scenario) -> Subject:
         """Return the subject of a scenario; the same one for the same numbers."""
         numbers = tuple(sorted(scenario.items()))
         if numbers not in self._made:
+            if (
+                len(self._made) > KEPT
+            ):  # the first one is the one that is asked for; the others are tried by the way
+                forgotten = list(self._made)[1]
+                del self._made[forgotten]
+                self._close(self._worlds.pop(1))
+            self._subjects += 1
             self._made[numbers] = self._bids(scenario) if self._kind == "bids" else self._payouts(scenario)
         return self._made[numbers]
 
     def _bids(self, scenario: Scenario) -> Subject:
         crowd = crowd_of(scenario)
-        sale_id = f"{self._word}-{len(self._made) + 1}"
+        sale_id = f"{self._word}-{self._subjects}"
         naming = Naming(sale_id, "tranche")
         consumer = callable(getattr(self._strategy, "consume", None))
         world = self._world(naming, crowd.bidders + consumer + LOOKER)
@@ -91,7 +100,7 @@ class Stage:
         from oversold.explore.workload import workload_of
 
         workload = workload_of(scenario)
-        payday_id = f"{self._word}-{len(self._made) + 1}"
+        payday_id = f"{self._word}-{self._subjects}"
         naming = Naming(payday_id, "payday")
         world = self._world(naming, paying.Disbursement.seats(workload))
         world.add(paying.CHANNELS, PaymentChannels(naming, workload.profiles))
@@ -140,12 +149,15 @@ class Stage:
 
     def __exit__(self, *_: object) -> None:
         for world in self._worlds:
-            for seat in world.seats:
-                seat.port.actor = None  # whoever was not let go to the end asks no more
-            world.close()
-            for seat in world.seats:
-                for store, endpoint in self._endpoints.items():
-                    close(endpoint.store, seat.clients[store])
+            self._close(world)
+
+    def _close(self, world: World) -> None:
+        for seat in world.seats:
+            seat.port.actor = None  # whoever was not let go to the end asks no more
+        world.close()
+        for seat in world.seats:
+            for store, endpoint in self._endpoints.items():
+                close(endpoint.store, seat.clients[store])
 
 
 SEAMS = frozenset({"redis", "redlock", "memcached", "sql"})

@@ -49,6 +49,10 @@ class Subject(Protocol):
     def raised(self) -> Sequence[tuple[str, str]]:
         """What the strategy's own code raised in the last execution: who, what."""
 
+    @property
+    def doubts(self) -> frozenset[str]:
+        """What its stores may have done that no schedule shows: sentences, none where all is well."""
+
     def broken(self) -> list[Finding]:
         """Return the promises that the last execution has broken."""
 

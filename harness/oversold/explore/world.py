@@ -155,21 +155,27 @@ class World:
         for seam, key in leases:
             seam.disappear(key)
         if leases:
-            execution.passed(f"time passes: {', '.join(key.partition('/')[2] for _, key in leases)} expired")
+            names = [key.partition("/")[2] for _, key in leases]
+            execution.passed(
+                f"nobody can go on, time passes: {', '.join(names)} expired", [key for _, key in leases]
+            )
             return True
         return self._patience(execution)
 
     def _patience(self, execution: Execution) -> bool:
         waiting = [actor for actor in execution.actors if not actor.done]
-        looping = [actor for actor in waiting if actor.loops]
+        # One after the other: who repeats a loop in vain changes nothing for the others.
+        looping = next((actor for actor in waiting if actor.loops and actor.patience), None)
         blocked = [actor for actor in waiting if actor.ready is not None and actor.times_out and not actor.daemon]
-        if not looping and not blocked:
+        if looping is not None:
+            looping.insists = True
+            execution.passed(f"nobody can go on, time passes: {looping.name} waits no longer", ())
+            return True
+        if not blocked:
             return False
-        for actor in looping:
-            actor.slept_s += LONG_S
         for actor in blocked:
             actor.timed_out = True
-        execution.passed("time passes: whoever waits gives up")
+        execution.passed("nobody can go on, time passes: whoever waits for an answer gives up", ())
         return True
 
     def an_hour(self) -> None:
@@ -184,6 +190,11 @@ class World:
         self.now_s = now_s
         for seam in self.seams.values():
             seam.pass_time(now_s)
+
+    @property
+    def doubts(self) -> frozenset[str]:
+        """What the stores may have done that no schedule shows."""
+        return frozenset(doubt for seam in self.seams.values() for doubt in getattr(seam, "doubts", ()))
 
     def close(self) -> None:
         """Close all connections."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as calendar
 import os
 import random
+import signal
 import socket
 import sqlite3
 import subprocess
@@ -14,17 +15,19 @@ import time
 import time as stopwatch
 import urllib.request
 import uuid
+from collections import Counter
 from contextlib import suppress
 from datetime import datetime
+from functools import partial
 from random import Random
 
 import psycopg
 import pytest
 import redis
 
-from oversold.explore import escapes
+from oversold.explore import actor, bidding, escapes, execution
 from oversold.explore.bidding import Crowd, Sale
-from oversold.explore.escapes import Escape, by_its_text, ours, watching
+from oversold.explore.escapes import Escape, Memory, by_its_text, ours, watching
 from oversold.explore.naming import Naming
 from oversold.explore.seams.fake_memcached import FakeMemcached
 from oversold.explore.search import DepthFirst, Diverged
@@ -35,7 +38,10 @@ from oversold.strategies.bids.memcached_cas import MemcachedCas
 from oversold.strategies.past_context import past_its_context
 
 NOBODY = ("127.0.0.1", 1)  # nobody answers there, and nobody is asked
-DRAWN = []
+KEPT = []
+TABLE = Counter()
+FLAG = False
+LOCK = threading.Lock()
 
 
 class Sound(MemcachedCas):
@@ -211,15 +217,231 @@ def test_reading_files_is_no_escape(tmp_path):
 
 
 def test_memory_that_outlives_an_execution_is_seen_by_the_search():
-    """A counter of the module differs in the same schedule's second execution: nondeterministic, not sound."""
+    """A counter in a closure differs in the same schedule's second execution: nondeterministic, not sound."""
+    drawn = []
 
     class Counts(Sound):
         def planted(self, bid):
-            DRAWN.append(bid)
-            self._context.memcached.get(f"oversold:t-1:number-{len(DRAWN)}")
+            drawn.append(bid)
+            self._context.memcached.get(f"oversold:t-1:number-{len(drawn)}")
 
     with pytest.raises(Diverged, match="get number-"):
         run(Counts)
+
+
+# Who does not end
+
+
+@pytest.fixture
+def impatient(monkeypatch):
+    """Let a second last a hundredth of it, and be too long."""
+    monkeypatch.setattr(escapes, "TICK_S", 0.01)
+    monkeypatch.setattr(escapes, "HANG_S", 1)
+
+
+def _spin():
+    while True:
+        pass
+
+
+def _spin_for_ever():
+    while True:
+        with suppress(BaseException):
+            _spin()
+
+
+def _locked_twice():
+    lock = threading.Lock()
+    while lock.acquire():
+        pass
+
+
+@pytest.mark.parametrize("deed", [_spin, _spin_for_ever, _locked_twice])
+def test_who_runs_for_long_without_a_command_is_ended(impatient, deed):
+    """It is told who, for how long and where, also when the code swallows that; the alarm is put back."""
+    before = signal.getsignal(signal.SIGALRM)
+    with pytest.raises(Escape, match=r"^bidder 1 has run for 1 s without a store command \(test_escapes.py:\d+\)"):
+        run(planted(deed))
+    assert signal.getsignal(signal.SIGALRM) is before
+
+
+def test_somebody_elses_timer_goes_on():
+    """A test runner's own alarm is still set, and still its own, after a strategy's code has run."""
+    rang = []
+    before = signal.signal(signal.SIGALRM, lambda *_: rang.append(1))
+    timer = signal.setitimer(signal.ITIMER_REAL, 5000.0)
+    try:
+        with watching():
+            assert signal.getitimer(signal.ITIMER_REAL)[0] <= escapes.TICK_S
+        assert 4000.0 < signal.getitimer(signal.ITIMER_REAL)[0] <= 5000.0
+        signal.raise_signal(signal.SIGALRM)
+        assert rang == [1]
+    finally:
+        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_REAL, *timer)
+
+
+def test_no_timer_in_another_thread():
+    """Signals are the main thread's: elsewhere nothing is set, and nothing fails."""
+    done = []
+
+    def elsewhere():
+        with watching():
+            done.append(signal.getsignal(signal.SIGALRM))
+
+    other = threading.Thread(target=elsewhere)
+    other.start()
+    other.join()
+    assert done == [signal.getsignal(signal.SIGALRM)]
+
+
+@pytest.mark.parametrize("swallows", [False, True])
+def test_who_only_sleeps_is_ended(monkeypatch, swallows):
+    """A loop that sleeps and asks no store waits for what no store will tell it."""
+    monkeypatch.setattr(actor, "SLEEPS", 50)
+
+    class Sleeps(Sound):
+        def planted(self, bid):
+            while True:
+                with suppress(BaseException if swallows else KeyError):
+                    self._context.clock.sleep(1.0)
+
+    with pytest.raises(Escape, match=r"^bidder 1 has slept 50 times without a store command"):
+        run(Sleeps)
+
+
+def test_who_sleeps_between_commands_may_do_so_for_ever(monkeypatch):
+    """Only sleeps in a row count."""
+    monkeypatch.setattr(actor, "SLEEPS", 5)
+
+    class Patient(Sound):
+        def planted(self, bid):
+            for number in range(4):
+                for _ in range(4):
+                    self._context.clock.sleep(1.0)
+                self._context.memcached.get(f"oversold:t-1:number-{number}")
+
+    assert run(Patient).books.orders
+
+
+def test_who_swallows_its_death_is_told(monkeypatch):
+    """A bare `except` around a retry loop goes on for ever after a crash: it is left, and named."""
+    monkeypatch.setattr(execution, "STEPS", 10)
+
+    class Immortal(Sound):
+        def planted(self, bid):
+            while True:
+                try:
+                    self._context.memcached.get("oversold:t-1:never")
+                    self._context.memcached.set("oversold:t-1:polls", b"1")
+                except:  # noqa: E722
+                    pass
+
+    with pytest.raises(Escape, match=r"^bidder 1 swallows BaseException: write `except Exception`$"):
+        run(Immortal)
+
+
+# What is kept elsewhere than in the stores
+
+
+class Flagged(Sound):
+    taken = False
+    limit = 10**9
+
+
+class Own:
+    left = 3
+
+
+OWN = Own()
+
+
+def _class_flag():
+    Flagged.taken = True
+
+
+def _new_name():
+    Flagged.seen = 1
+
+
+def _gone_name():
+    del Flagged.limit
+
+
+def _global():
+    globals()["FLAG"] = True
+
+
+def _beside():
+    Own.left = 2
+
+
+def _inside():
+    OWN.left = 1
+
+
+HIDDEN = {
+    _class_flag: "taken in its class Flagged",
+    _new_name: "seen in its class Flagged",
+    _gone_name: "limit in its class Flagged",
+    _global: "FLAG in its module",
+    (lambda: KEPT.append(1)): "KEPT in its module",
+    (lambda: TABLE.update("a")): "TABLE in its module",
+    LOCK.acquire: "LOCK in its module",
+    _beside: "left in its class Own",
+    _inside: "OWN in its module",
+}
+
+
+@pytest.fixture
+def as_before():
+    """Put back what the tests plant."""
+    yield
+    global FLAG
+    FLAG, Flagged.taken, Own.left, Flagged.limit = False, False, 3, 10**9
+    KEPT.clear()
+    TABLE.clear()
+    vars(OWN).clear()
+    if LOCK.locked():
+        LOCK.release()
+    if "seen" in vars(Flagged):
+        del Flagged.seen
+
+
+@pytest.mark.parametrize(("deed", "told"), HIDDEN.items(), ids=lambda each: str(each)[:20])
+def test_what_a_class_or_module_keeps_is_told(as_before, deed, told):
+    """Bidders in other processes never see it, so no search may take it for a store."""
+    memory = Memory(Flagged)
+    memory.compare()
+    deed()
+    with pytest.raises(Escape, match=f"^the strategy keeps {told}.*, which other processes never see: keep it in"):
+        memory.compare()
+
+
+def test_what_stays_equal_is_no_state(as_before):
+    """The same value again, Python's own notes and late imports tell bidders nothing."""
+    memory = Memory(Flagged)
+    Flagged.limit = int("1000000000")
+    globals()["__warningregistry__"] = {}
+    globals()["late"] = os
+    memory.compare()
+    memory.compare()
+    del globals()["__warningregistry__"], globals()["late"]
+
+
+def test_an_execution_compares_after_each_step(as_before, monkeypatch):
+    """A flag that is taken back before the end is seen all the same."""
+
+    class Mutex(Flagged):
+        def reserve(self, bid):
+            KEPT.append(bid.bid_id)
+            hold = super().reserve(bid)
+            KEPT.clear()
+            return hold
+
+    monkeypatch.setattr(bidding, "Execution", partial(bidding.Execution, memory=Memory(Mutex)))
+    with pytest.raises(Escape, match="the strategy keeps KEPT in its module"):
+        run(Mutex)
 
 
 # What a text says

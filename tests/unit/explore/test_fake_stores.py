@@ -149,7 +149,6 @@ def test_keys_are_known_without_the_server_telling_them():
     """fakeredis cannot say which keys a script or a stream command has; what is unknown touches everything."""
     seam = fakes.seam("redis", NAMING)
     words = {
-        "EVALSHA digest 2 left holds 5": ["left", "holds"],
         "XREADGROUP GROUP g c COUNT 5 BLOCK 9 STREAMS one two > >": ["one", "two"],
         "ZUNIONSTORE all 2 a b WEIGHTS 1 2": ["all", "a", "b"],
         "SET left 5": ["left"],
@@ -157,6 +156,10 @@ def test_keys_are_known_without_the_server_telling_them():
         "DEL a b": ["a", "b"],
         "BLPOP a b 5": ["a", "b"],
     }
+    script = b"return redis.call('INCRBY', KEYS[1], redis.call('GET', KEYS[2]))"
+    assert seam.operation([("EVAL", [script, b"2", b"left", b"holds"])], ()).keys == {"redis/left", "redis/holds"}
+    unknown = seam.operation([("EVALSHA", [b"digest", b"2", b"left", b"holds"])], ())
+    assert unknown.keys == {"*"}, "a script that nobody has seen may touch anything"
     for text, keys in words.items():
         name, *arguments = text.split()
         operation = seam.operation([(name, [each.encode() for each in arguments])], ())

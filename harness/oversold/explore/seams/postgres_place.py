@@ -27,7 +27,10 @@ COLUMNS = """
 SELECT c.relname, c.relkind, a.attname, t.typname, coalesce(a.attnum = ANY (i.indkey), false),
     a.attgenerated <> '',
     EXISTS (SELECT FROM pg_index u WHERE u.indrelid = c.oid AND u.indisunique AND NOT u.indisprimary)
-        OR EXISTS (SELECT FROM pg_constraint x WHERE x.conrelid = c.oid AND x.contype = 'x'),
+        OR EXISTS (SELECT FROM pg_constraint x WHERE x.conrelid = c.oid AND x.contype = 'x')
+        OR a.attidentity <> ''
+        OR EXISTS (SELECT FROM pg_attrdef d WHERE d.adrelid = c.oid AND d.adnum = a.attnum
+                   AND pg_get_expr(d.adbin, d.adrelid) LIKE '%%nextval(%%'),
     c.relhassubclass OR c.relispartition OR c.relhasrules
         OR EXISTS (SELECT FROM pg_trigger g WHERE g.tgrelid = c.oid)
         OR EXISTS (SELECT FROM pg_inherits h WHERE h.inhrelid = c.oid)
@@ -46,6 +49,9 @@ JOIN pg_class child ON child.oid = f.conrelid
 JOIN pg_class parent ON parent.oid = f.confrelid
 JOIN pg_namespace n ON n.oid = child.relnamespace
 WHERE f.contype = 'f' AND n.nspname = %s AND child.oid <> parent.oid
+"""
+FUNCTIONS = """
+SELECT lower(p.proname) FROM pg_proc p JOIN pg_namespace n ON n.oid = p.pronamespace WHERE n.nspname = %s
 """
 SEQUENCES = "SELECT sequencename FROM pg_sequences WHERE schemaname = %s AND sequencename <> 'clock_us'"
 
@@ -106,6 +112,11 @@ class Place:
             table: Shape(keys.get(table, {}), single=table not in several, linked=table in linked)
             for table in columns
         }
+
+    def functions(self) -> frozenset[str]:
+        """Return the names of the functions that somebody made, besides the clock's."""
+        found = self._admin.execute(FUNCTIONS, [self.schema]).fetchall()
+        return frozenset(name for (name,) in found) - CLOCKS.keys()
 
     def _filling(self, table: str, columns: list[str]) -> str:
         names = ", ".join(columns)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from hashlib import sha1
 from typing import Any, cast
 
 import redis
@@ -10,7 +11,7 @@ from redis.connection import Connection
 from redis.exceptions import ResponseError
 
 from oversold.explore.actor import Port
-from oversold.explore.escapes import ours
+from oversold.explore.escapes import Escape, ours
 from oversold.explore.naming import Naming, told
 from oversold.explore.operation import EVERYTHING, Operation
 from oversold.explore.seams.redis_protocol import (
@@ -22,7 +23,9 @@ from oversold.explore.seams.redis_protocol import (
     UNSEEN,
     Command,
     as_bytes,
+    keys_declared,
     parsed,
+    reads_clock,
 )
 from oversold.explore.seams.redis_protocol import ready as ready_of
 from oversold.schedule import Choice
@@ -109,6 +112,8 @@ class RedisServer:
             return None, True
         flags = {str(flag) for flag in row["flags"]}
         first, last, step = int(row["first_key_pos"]), int(row["last_key_pos"]), int(row["step_count"])
+        if name in SCRIPTS and not self._declares(name, arguments):
+            return None, True
         if "movablekeys" in flags or first == 0:
             keys = self.keys_of(name, arguments)
             if keys is None:
@@ -124,6 +129,22 @@ class RedisServer:
             return [as_bytes(key) for key in self.admin.command_getkeys(name, *arguments)]
         except ResponseError:
             return None
+
+    def _declares(self, name: str, arguments: list[bytes]) -> bool:
+        """Tell whether a script touches the keys that it was given and no others.
+
+        Raises:
+            Escape: it looks at the server's clock.
+        """
+        text = arguments[0].decode() if name.startswith("EVAL") else ""
+        if name.startswith("EVALSHA"):
+            text = next((each for each in self._loaded if sha1(each.encode()).hexdigest() == text), "")
+        if reads_clock(text):
+            raise Escape(
+                "a script asks Redis for the TIME, which no schedule can decide: give it context.clock.now_s() as "
+                "an argument"
+            )
+        return keys_declared(text)
 
     # What came of a command
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -14,13 +15,46 @@ IDLE = {
     "DEL", "UNLINK", "HDEL", "SADD", "SREM", "SETNX", "MSETNX", "HSETNX", "EXPIRE", "PEXPIRE", "PERSIST", "LREM",
     "LPOP", "RPOP", "BLPOP", "BRPOP", "SPOP", "ZREM", "XACK", "XDEL", "SET", "GETDEL", "XREADGROUP", "XAUTOCLAIM",
 }  # fmt: skip
-SCRIPTS = {"EVAL", "EVALSHA", "FCALL"}
+SCRIPTS = {"EVAL", "EVALSHA", "FCALL", "EVAL_RO", "EVALSHA_RO", "FCALL_RO"}
 # After these a key may live for a time only, or for ever again.
 LEASING = SCRIPTS | {
     "SET", "SETEX", "PSETEX", "GETEX", "EXPIRE", "PEXPIRE", "EXPIREAT", "PEXPIREAT", "PERSIST", "DEL",
 }  # fmt: skip
 
 Command = tuple[str, list[bytes]]  # its name in capitals, its arguments
+
+
+# A call of a command with one key, the one that stands first. Whatever looks otherwise may touch any key.
+CALL = re.compile(r"""redis\.p?call\(\s*(['"])(\w+)\1\s*,\s*KEYS\[\s*\d+\s*\]""")
+CALLS = re.compile(r"\bredis\s*\.\s*p?call\b|\bredis\s*\[|\bserver\s*\.|\bloadstring\b|=\s*redis\b")
+SEVERAL = {
+    "DEL", "UNLINK", "EXISTS", "TOUCH", "MGET", "MSET", "MSETNX", "RENAME", "RENAMENX", "COPY", "SMOVE", "LMOVE",
+    "RPOPLPUSH", "SUNION", "SINTER", "SDIFF", "SUNIONSTORE", "SINTERSTORE", "SDIFFSTORE", "ZUNIONSTORE",
+    "ZINTERSTORE", "PFMERGE", "PFCOUNT", "BITOP", "SORT", "GEORADIUS", "BLPOP", "BRPOP", "XREAD", "XREADGROUP",
+    "LMPOP", "ZMPOP",
+}  # fmt: skip
+ONE_KEY = {"DEL", "UNLINK", "EXISTS", "TOUCH", "MGET"}  # among them, with one key only
+
+
+def keys_declared(script: str) -> bool:
+    """Tell whether a Lua script names all keys that it touches as KEYS[1], KEYS[2] and so on, as Redis wants it.
+
+    >>> keys_declared("return redis.call('GET', KEYS[1])"), keys_declared("return redis.call('GET', ARGV[1])")
+    (True, False)
+    """
+    calls = list(CALL.finditer(script))
+    if not script or len(calls) != len(CALLS.findall(script)):
+        return False
+    return all(
+        call[2].upper() not in SEVERAL
+        or (call[2].upper() in ONE_KEY and script[call.end() :].lstrip().startswith(")"))
+        for call in calls
+    )
+
+
+def reads_clock(script: str) -> bool:
+    """Tell whether a Lua script asks the server for the time."""
+    return re.search(r"""p?call\(\s*['"]time['"]""", script, re.IGNORECASE) is not None
 
 
 def parsed(packed: Any) -> list[Command]:

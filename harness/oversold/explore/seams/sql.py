@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -15,11 +16,24 @@ from oversold.explore.naming import Naming
 from oversold.explore.operation import EVERYTHING, Operation, meet
 from oversold.explore.seams.sql_core import Compiled, Shape
 from oversold.explore.seams.sql_keys import ADVISORY, touched
-from oversold.explore.seams.sql_session import Pattern, Said, Session, Statement
+from oversold.explore.seams.sql_session import READ_COMMITTED, Pattern, Said, Session, Statement
 from oversold.explore.seams.sql_text import text_of
 from oversold.stores.endpoint import Endpoint
 
+TIMEOUTS = re.compile(
+    r"\b(?:lock_timeout|statement_timeout|transaction_timeout|innodb_lock_wait_timeout|lock_wait_timeout|"
+    r"max_statement_time)\b",
+    re.IGNORECASE,
+)
+LOCK = re.compile(r"\s*LOCK\b", re.IGNORECASE)
+# Why a search that has walked all its orders has not walked all that there are: here a statement begins when it
+# gets its lock, but at the server before it waits.
+ELSEWHERE = "a statement waits for a lock and looks at more than the rows it locks, as they were before its wait"
+OLDER = "a transaction's first statement waits for a lock, so its snapshot is older than the lock"
+GIVES_UP = "the strategy sets a timeout of the server's; here whoever waits waits as long as it takes"
 PATIENCE_MS = 2  # without a reply, while others have transactions open; then the server is asked who waits
+# Where SQLAlchemy counts the savepoints that it names; a connection outlives executions, which all begin the same.
+SAVEPOINTS = "_Connection__savepoint_seq"
 UNNAMED = "SQL None"  # an exchange that no cursor's `execute` announced
 UNKNOWN_LOCK = (
     "a statement waits for a lock that no statement of the context's connections took: take all connections from "
@@ -40,6 +54,8 @@ class SqlServer:
     sessions: list[Session] = field(default_factory=list)
     clients: list[sa.Connection] = field(default_factory=list)
     commits: list[tuple[frozenset[str], tuple[Said, ...]]] = field(default_factory=list)
+    functions: frozenset[str] = frozenset()  # that somebody made
+    doubts: set[str] = field(default_factory=set)  # why there may be orders that no search here walks
     stained: set[str] = field(default_factory=set)  # keys that were written since the last reset
 
     def __post_init__(self) -> None:
@@ -66,7 +82,7 @@ class SqlServer:
         mark = f"{sql} {parameters!r}"
         if mark not in self._known:
             values = self._named(parameters) if ADVISORY.search(sql.lower()) else parameters
-            touch = touched(sql, values, self.tables, self.naming, core)
+            touch = touched(sql, values, self.tables, self.naming, core, self.functions)
             self._known[mark] = Statement(mark, sql, text_of(sql, values, self.naming), touch)
         return self._known[mark]
 
@@ -138,10 +154,27 @@ class SqlServer:
         if len(known) < len(backends) or UNNAMED in marks:
             self.cancel(session)
             raise Escape(UNKNOWN_LOCK if known == holders else f"{statement.text} {UNMODELLED}")
+        self._doubt(session, statement)
         patterns = self._waits.setdefault(session.wants(statement, operation), set())
         patterns.update(holder.pattern for holder in holders)
         self.cancel(session)
         raise Learned(statement.text)
+
+    def _doubt(self, session: Session, statement: Statement) -> None:
+        """Note whether it matters that a statement which waits is sent only when it need not wait."""
+        if LOCK.match(statement.sql):
+            return
+        if statement.touched.besides:
+            self.doubts.add(ELSEWHERE)
+        current = session.transaction
+        # Where looks of SERIALIZABLE lock, statements that lock look at what is committed, whatever the snapshot.
+        if current.level not in {"", READ_COMMITTED} and not current.begun and not self.reading_locks:
+            self.doubts.add(OLDER)
+
+    def doubt_timeouts(self, sql: str) -> None:
+        """Note whether a statement of the strategy has the server end waits."""
+        if TIMEOUTS.search(sql):
+            self.doubts.add(GIVES_UP)
 
     def blocking(self, session: Session) -> list[int]:
         """Return the connections for which a session waits now, as the server calls them."""

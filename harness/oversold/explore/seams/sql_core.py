@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -12,6 +13,8 @@ from sqlalchemy.sql.dml import Delete, Insert, Update, UpdateBase
 from sqlalchemy.sql.elements import BinaryExpression, BindParameter, BooleanClauseList, ColumnClause, Grouping
 from sqlalchemy.sql.selectable import AliasedReturnsRows, Select, SelectBase
 
+LOOKS = re.compile(r"\b(?:select|from|table|join)\b", re.IGNORECASE)
+
 Kind = Literal["integer", "text", "other"]
 
 
@@ -19,8 +22,8 @@ Kind = Literal["integer", "text", "other"]
 class Shape:
     """What the server knows of a table: the primary key's columns with their kinds.
 
-    `single` tells that no other constraint looks at several rows; `linked` that touching it touches others
-    (triggers, foreign keys, partitions).
+    `single` tells that writing a row depends on no other row (by another constraint, or a number that the server
+    counts up); `linked` that touching it touches others (triggers, foreign keys, partitions).
     """
 
     key: Mapping[str, Kind] = field(default_factory=dict)
@@ -63,9 +66,28 @@ def touches(core: Compiled, tables: Mapping[str, Shape]) -> Iterator[Touch]:
         yield touch
     for each in visitors.iterate(core.statement):
         table = each if isinstance(each, sa.TableClause) else getattr(each, "table", None)
+        sources: tuple[Any, ...] = (each, table)
+        for source in sources:
+            if _is_alias(source):  # the same table once more, of which any row may be meant
+                yield Touch(_full_name(source.element))
         if isinstance(table, sa.TableClause) and table.name not in seen:
             seen.add(table.name)
             yield Touch(_full_name(table))
+
+
+def selects(core: Compiled) -> int:
+    """Return how many SELECTs are known inside of a statement; its text has more where somebody wrote some."""
+    return len({id(part) for part in _statements(core.statement) if isinstance(part, Select)})
+
+
+def has_text(core: Compiled) -> bool:
+    """Tell whether somebody wrote a part of a statement as text that looks into tables."""
+    fragments = (
+        str(getattr(each, "text", ""))
+        for each in visitors.iterate(core.statement)
+        if isinstance(each, sa.TextClause) or getattr(each, "is_literal", False)
+    )
+    return any(LOOKS.search(fragment) for fragment in fragments)
 
 
 def _parts(core: Compiled, tables: Mapping[str, Shape]) -> Iterator[Touch]:

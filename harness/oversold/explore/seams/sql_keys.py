@@ -7,17 +7,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from oversold.explore.naming import Naming
 from oversold.explore.operation import EVERYTHING
-from oversold.explore.seams.sql_core import Compiled, Kind, Shape, Touch, touches
+from oversold.explore.seams.sql_core import Compiled, Kind, Shape, Touch, has_text, selects, touches
 
-COMMENTS = re.compile(r"--[^\n]*|/\*.*?\*/", re.DOTALL)
-LITERALS = re.compile(r"'(?:[^']|'')*'")
-QUOTES = re.compile(r'["`]')
+# In one pass, since each may have in it what looks like the beginning of another.
+QUOTED = re.compile(r"""'(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|--[^\n]*|/\*.*?\*/""", re.DOTALL)
+# What servers read in different ways, or where a pattern cannot tell the end of a literal or a comment.
+UNCLEAR = re.compile(r"\\|#|\$\w*\$|/\*[!+M]|--[^\s]")
 PARAMETERS = re.compile(r"%\(\w+\)s|%s")
+WORDS = re.compile(r"[a-z_][\w$]*")
+SELECTS = re.compile(r"\bselect\b")
+SOUGHT = re.compile(r"\b(?:order by|limit|fetch)\b")
 VERB = re.compile(r"[\s(]*([a-z]+)")
 TABLES = re.compile(
     r"\binto\s+([a-z_][\w.$]*)"
@@ -70,7 +74,8 @@ class Touched:
 
     `reads` and `writes` are keys of data, `locks` those of locks: what a transaction writes is seen by others when
     it commits, what it locks at once. `unseen` touches no data at all. `held` tells that it takes or frees a lock
-    that outlives the transaction; `clock` that it looks at the time.
+    that outlives the transaction; `clock` that it looks at the time; `besides` that what it does may depend on
+    more than the rows that it locks, as they are when it gets them.
     """
 
     reads: frozenset[str] = frozenset()
@@ -79,16 +84,43 @@ class Touched:
     unseen: bool = False
     held: bool = False
     clock: bool = False
+    besides: bool = False
 
 
 def everything() -> Touched:
     """Return what a statement touches of which nobody knows anything."""
     known = frozenset({EVERYTHING})
-    return Touched(known, known, known)
+    return Touched(known, known, known, besides=True)
+
+
+def bare(sql: str) -> str:
+    """Return a statement in lower case, without literals, comments, and the quotes of names; nothing if unclear.
+
+    >>> bare("SELECT '--', \\"rest\\" FROM stock -- all")
+    "select '', rest from stock"
+    """
+    found = QUOTED.findall(sql)
+    comments = [each for each in found if each.startswith(("--", "/*"))]
+    rest = QUOTED.sub(_unquoted, sql)
+    if any(UNCLEAR.search(each) or "/*" in each[1:] for each in [*comments, rest]) or "\\" in "".join(found):
+        return ""
+    return " ".join(rest.lower().split())
+
+
+def _unquoted(found: re.Match[str]) -> str:
+    word = found.group()
+    if word[0] in "-/":
+        return " "
+    return "''" if word[0] == "'" else word[1:-1]
 
 
 def touched(
-    sql: str, parameters: Any, tables: Mapping[str, Shape], naming: Naming, core: Compiled | None = None
+    sql: str,
+    parameters: Any,
+    tables: Mapping[str, Shape],
+    naming: Naming,
+    core: Compiled | None = None,
+    own_functions: frozenset[str] = frozenset(),
 ) -> Touched:
     """Return which keys a statement touches.
 
@@ -97,18 +129,22 @@ def touched(
         parameters: the values that go with it.
         tables: all tables there are.
         core: what SQLAlchemy made the text of; None when somebody wrote it.
+        own_functions: those that somebody made, whatever the server's own of the same name do.
     """
-    text = " ".join(QUOTES.sub("", LITERALS.sub("''", COMMENTS.sub(" ", sql))).lower().split())
+    text = bare(sql)
     verb = VERB.match(text)
     word = verb.group(1) if verb else ""
     if word in UNSEEN and "(" not in text:
         return Touched(unseen=True, clock=False)
     if word in NOTHING:
         return Touched()
-    found = _rows(text, tables, naming, core) if word in {"select", "insert", "update", "delete", "with"} else None
+    known = word in {"select", "insert", "update", "delete", "with"} and own_functions.isdisjoint(
+        CALLS.findall(text)
+    )
+    found = _rows(text, tables, naming, core) if known else None
     if found is None or ";" in text.rstrip("; \n"):
-        return everything()
-    reads, writes, locks = found
+        return replace(everything(), clock=bool(CLOCK.search(text or sql.lower())))
+    reads, writes, locks, besides = found
     advisory = ADVISORY.findall(text)
     if advisory:
         locks |= {_advisory(text, parameters, naming)}
@@ -118,13 +154,15 @@ def touched(
         frozenset(locks),
         held=any("xact" not in name for name in advisory),
         clock=bool(CLOCK.search(text)),
+        besides=besides or bool(advisory and reads) or bool(SOUGHT.search(text)),
     )
 
 
 def _rows(
     text: str, tables: Mapping[str, Shape], naming: Naming, core: Compiled | None
-) -> tuple[set[str], set[str], set[str]] | None:
-    """Return the data keys that are read and written and the lock keys; None when nobody knows."""
+) -> tuple[set[str], set[str], set[str], bool] | None:
+    """Return the data keys that are read and written, the lock keys, and whether it looks elsewhere than where it
+    locks; None when nobody knows."""
     expressions = set(CTES.findall(text))
     found = {one or other for one, other in TABLES.findall(text)}
     named = {name for name in found if name not in expressions and not _no_table(name)}
@@ -133,7 +171,20 @@ def _rows(
         return None
     if any(name not in tables or tables[name].linked for name in named):
         return None
-    parts = list(touches(core, tables)) if core is not None else list(_text(text, named))
+    # A table in a place of which no pattern knows, as in FROM one JOIN other ON ..., third; or TABLE one.
+    words = set(WORDS.findall(PARAMETERS.sub(" ", text)))
+    if "table" in words or any(name.lower() in words for name in tables.keys() - named):
+        return None
+    looks = len(SELECTS.findall(text))
+    if core is not None:
+        parts = list(touches(core, tables))
+        besides = len(parts) > 1 and not all(touch.writes or touch.locks for touch in parts)
+        if has_text(core) or looks > selects(core):
+            besides, parts = True, [replace(touch, pins={}) for touch in parts]
+    else:
+        parts = list(_text(text, named))
+        places = [name for pair in TABLES.findall(text) for name in pair if name and not _no_table(name)]
+        besides = len(places) > 1 or looks > text.startswith("select")
     if {touch.table for touch in parts} != named:
         return None
     reads, writes, locks = set(), set(), set()
@@ -144,7 +195,7 @@ def _rows(
             writes.add(f"sql/{key}")
         if touch.locks or touch.writes:
             locks.add(f"sql-lock/{key}")
-    return reads, writes, locks
+    return reads, writes, locks, besides
 
 
 def _no_table(word: str) -> bool:

@@ -23,6 +23,7 @@ ALL_DATA = "sql/*"
 SERIAL, BEGUN = "sql-serial/conflicts", "sql-serial/begun"
 READ_COMMITTED, SERIALIZABLE = "READ COMMITTED", "SERIALIZABLE"
 LEVEL = re.compile(r"\bisolation\s+level\s+(read\s+committed|repeatable\s+read|serializable)", re.IGNORECASE)
+NO_LOOK = re.compile(r"\s*(?:SAVEPOINT|RELEASE|ROLLBACK|LOCK)\b", re.IGNORECASE)
 ENDINGS = {"COMMIT", "ROLLBACK"}
 
 Said = tuple[str, str, tuple[object, ...]]  # a statement, its answer, and what had been committed by then
@@ -60,6 +61,11 @@ class Transaction:
     level: str = ""
     seen: int = 0  # how many commits its snapshot has
     wrote: bool = False  # or tried to
+
+    @property
+    def begun(self) -> bool:
+        """Tell whether it has said anything for which a server looks at data, so that it has a snapshot."""
+        return any(not NO_LOOK.match(mark) for mark, _, _ in self.said)
 
 
 class Driver(Protocol):
@@ -116,13 +122,14 @@ class Session:
         if sql.strip().upper() in ENDINGS:
             return self.end(sql.strip().upper(), send, driver)
         self._level(sql)
+        self.server.doubt_timeouts(sql)
         if self.port.actor is None:
             self.server.looked(sql)
             return send()
         announced, core = self._coming
         statement = self.server.statement(sql, parameters, core if announced == sql else None)
         if statement.touched.unseen:
-            return send()
+            return self._unseen(send)
         if statement.touched.clock:
             self.server.looked_at_clock()
         level = self.transaction.level = level and (self.transaction.level or level)
@@ -146,6 +153,14 @@ class Session:
             self._done(statement, driver.answer(result), before, driver)
         self._after(choice, driver)
         return result
+
+    def _unseen(self, send: Callable[[], Any]) -> Any:
+        """Send what is no step."""
+        self.within, self.waiting = True, lambda: None
+        try:
+            return send()
+        finally:
+            self.within = False
 
     def _level(self, sql: str) -> None:
         """Hear which isolation level a statement sets, for the next transaction or for all."""
@@ -172,7 +187,7 @@ class Session:
             # A transaction that fails is undone at once, and lets its locks go. Plain reads do not fail.
             if touch.locks or touch.writes or level != READ_COMMITTED:
                 writes |= self.transaction.locks
-            if level != READ_COMMITTED and not self.transaction.said:
+            if level != READ_COMMITTED and not self.transaction.begun:
                 reads.add(ALL_DATA)  # here its snapshot is taken
             if level == SERIALIZABLE:
                 self._serial(touch, reads, writes)
@@ -209,7 +224,7 @@ class Session:
 
     def _say(self, statement: Statement, said: Said) -> None:
         current = self.transaction
-        if not current.said:
+        if not current.begun:
             current.seen = len(self.server.commits)
         current.said += (said,)
         touch = statement.touched
@@ -246,7 +261,7 @@ class Session:
         current = self.transaction
         if self.port.actor is None or not (current.said or driver.failed()):
             self.transaction = Transaction()
-            return send()
+            return self._unseen(send)
         commits = word == "COMMIT" and not driver.failed()
         writes = current.locks | current.writes if commits else current.locks
         serial = frozenset({SERIAL} if current.level == SERIALIZABLE else ())

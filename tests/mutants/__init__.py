@@ -1,0 +1,1 @@
+"""Mutants of the sound designs: what the explorer must find, and what it cannot."""

@@ -1,0 +1,92 @@
+"""The sound designs that are mutated, and the numbers with which each mutant is explored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from oversold.explore.stage import Store
+from oversold.explore.subject import Scenario
+from oversold.plan import Kind
+from oversold.strategies import registry
+
+PAUSES = "their known hole is a pause that outlasts a lock, so pauses are not explored with these"
+PAUSED: Mapping[str, str] = dict.fromkeys(
+    ("memcached-lock", "redis-lock", "redlock", "cas+query-then-retry"), PAUSES
+)
+NO_SEAM = {"rabbitmq"}
+# Each claim lock under one policy, each settlement policy under one lock.
+PAYOUTS = (
+    "cas+state-machine",
+    "row-lock+state-machine",
+    "lease-fenced+state-machine",
+    "queue+state-machine",
+    "cas+retry-same-key",
+    "cas+query-then-retry",
+    "cas+failover-after-proof",
+)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One exploration of a mutant: the scenario, the faults, and after how many schedules it ends at last."""
+
+    scenario: Scenario
+    faults: int
+    schedules: int
+
+    @property
+    def for_originals(self) -> int:
+        """After how many schedules it ends for a sound design: what that shows is not held against its mutants."""
+        return 4 * self.schedules if self.faults else self.schedules
+
+
+def bids(bidders: int, capacity_bids: int, shares: str, faults: int, schedules: int) -> Phase:
+    """Return a phase about bids."""
+    return Phase({"bidders": bidders, "capacity_bids": capacity_bids, "shares": shares}, faults, schedules)
+
+
+def payouts(faults: int, schedules: int, visibility_s: int = 0) -> Phase:
+    """Return a phase about payouts by two workers."""
+    words = {"channels": "A,B", "visibility_s": visibility_s, "key_life_s": 86_400}
+    return Phase({"workers": 2, "obligations": 1, **words}, faults, schedules)
+
+
+PHASES: Mapping[Kind, tuple[Phase, ...]] = {
+    "bids": (
+        bids(2, 1, "1", 0, 100),
+        bids(2, 2, "1,2", 0, 100),
+        bids(3, 2, "1", 0, 150),
+        bids(2, 1, "1", 1, 200),
+        bids(2, 2, "1", 1, 300),
+        # What was given back twice shows when somebody wants more than there was.
+        bids(2, 1, "1,2", 2, 300),
+    ),
+    "payouts": (
+        payouts(0, 60),
+        payouts(1, 120),
+        payouts(1, 60, visibility_s=60),
+    ),
+}
+
+
+def names() -> list[str]:
+    """Return the designs whose mutants are made: those not broken on purpose over stores that can be explored."""
+    found = [name for name in registry.BID_STRATEGIES if _sound(name)]
+    return [*found, *PAYOUTS]
+
+
+def kind(name: str) -> Kind:
+    """Return what a design is about."""
+    return "payouts" if name in PAYOUTS else "bids"
+
+
+def store(name: str, wished: Store) -> Store:
+    """Return on what a design is explored: there is no fake of SQL, nor of five Redis servers."""
+    found = registry.load(name, kind(name)).stores
+    return wished if kind(name) == "bids" and found <= {"redis", "memcached"} else "real"
+
+
+def _sound(name: str) -> bool:
+    found = registry.load_bids(name)
+    return not getattr(found, "broken", False) and not NO_SEAM & found.stores
