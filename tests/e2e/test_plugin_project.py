@@ -82,7 +82,7 @@ def test_a_counterexample_becomes_a_regression_test(call: Call, tmp_path: Path) 
     plain = ("-p", "no:cacheprovider", "-rA")
     found = call("pytest", *plain, "--oversold-out", "kept", "tests/test_broken.py::test_every_order")
     assert "1 failed" in found.stdout, found.stdout
-    (file,) = (tmp_path / "kept").glob("explore/*-1/replay.jsonl")
+    (file,) = (tmp_path / "kept").rglob("explore/*-1/replay.jsonl")  # below a worker's name under xdist
     file.rename(tmp_path / "tests" / "oversell.jsonl")
     (tmp_path / "tests" / "test_replayed.py").write_text(
         "from shop import Mended\n\n"

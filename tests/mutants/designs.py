@@ -38,7 +38,7 @@ class Phase:
     @property
     def for_originals(self) -> int:
         """After how many schedules it ends for a sound design: what that shows is not held against its mutants."""
-        return 4 * self.schedules if self.faults else self.schedules
+        return max(self.schedules, 1_500) if self.faults else self.schedules
 
 
 def bids(bidders: int, capacity_bids: int, shares: str, faults: int, schedules: int) -> Phase:
@@ -57,7 +57,7 @@ PHASES: Mapping[Kind, tuple[Phase, ...]] = {
         bids(2, 1, "1", 0, 100),
         bids(2, 2, "1,2", 0, 100),
         bids(3, 2, "1", 0, 150),
-        bids(2, 1, "1", 1, 200),
+        bids(2, 1, "1", 1, 1_000),
         bids(2, 2, "1", 1, 300),
         # What was given back twice shows when somebody wants more than there was.
         bids(2, 1, "1,2", 2, 300),
