@@ -41,7 +41,9 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--kept", type=Path, default=KEPT, help="folder of what the designs themselves show")
     parser.add_argument("--markdown", type=Path, help="where to write the table")
     given = parser.parse_args(words)
-    chosen = [mutant.name for mutant in corpus.mutants() if any(word in mutant.name for word in given.only.split(","))]
+    chosen = [
+        mutant.name for mutant in corpus.mutants() if any(word in mutant.name for word in given.only.split(","))
+    ]
     started, found = time.monotonic(), []
     job = Job(float(given.budget.removesuffix("s")), given.store, given.kept)
     for hunted in hunt(chosen, job, given.jobs):
