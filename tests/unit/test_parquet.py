@@ -64,6 +64,7 @@ BIDS = st.integers(-1, 10**6)
 WHEN = st.integers(-DAY_NS, 30 * DAY_NS)
 
 
+@pytest.mark.slow
 @settings(max_examples=5, deadline=None)
 @given(
     st.lists(st.fixed_dictionaries(COLUMNS), max_size=8),
@@ -180,6 +181,7 @@ def peak_bytes(act):
         tracemalloc.stop()
 
 
+@pytest.mark.slow
 def test_a_large_history_is_never_in_memory_several_times(tmp_path):
     """Writing takes one copy of it at most, reading one besides the result: no Python object a row."""
     rows = 100_000

@@ -80,6 +80,7 @@ def same(one, other):
     return True
 
 
+@pytest.mark.slow
 @settings(max_examples=10, deadline=None)
 @given(
     st.lists(OWED, max_size=6),
@@ -184,6 +185,7 @@ def test_a_missing_file_is_no_finished_run(name, folder):
         payout_parquet.read(folder)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", tuple(payout_parquet.COLUMNS))
 @pytest.mark.parametrize("content", [b"", b"garbage " * 100, b"PAR1" + b"\0" * 100 + b"PAR1"])
 def test_a_damaged_file_is_refused(name, content, folder):

@@ -928,11 +928,13 @@ class Ordeal(World):
 SEEDS = range(60)
 
 
+@pytest.mark.slow
 def test_a_key_that_lives_long_enough_is_safe():
     """In the same ordeal a channel that honours the key pays under it once."""
     assert max(paid for seed in SEEDS for paid, _ in Ordeal("retry-same-key", seed).endure()) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("policy", SAFE)
 def test_nobody_is_paid_twice_whatever_happens(policy):
     """While channels keep their terms: whatever they do and say, wherever workers die, at most once."""
@@ -943,6 +945,7 @@ def test_nobody_is_paid_twice_whatever_happens(policy):
     assert ends[1, "PAID"] > len(SEEDS)
 
 
+@pytest.mark.slow
 def test_the_state_machine_says_paid_only_of_what_was_paid():
     """In the end its PAID is true, false oks included; what it cannot mend is with people."""
     ends = Counter(end for seed in SEEDS for end in Ordeal("state-machine", seed).endure())

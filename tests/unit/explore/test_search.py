@@ -49,6 +49,7 @@ def differs(strategy, bidders, budget=0, search=None):
     return reduced.traces != whole.traces or reduced.ends != whole.ends
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("strategy", "bidders", "budget"), CASES)
 def test_what_is_left_out_was_seen(strategy, bidders, budget):
     """With and without reduction the same ends and the same orders of dependent steps are reached."""

@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 PATCHED = r"""
 from gevent import monkey
 monkey.patch_all()
@@ -90,6 +92,7 @@ again 200 the service did not answer in time
 """
 
 
+@pytest.mark.slow
 def test_lane_sockets():
     """Lanes wait side by side; connections are kept; what is closed, silent, slow or deaf ends the wait in
     time; and the keeper of time-outs ends with the last socket, and begins again with the next."""

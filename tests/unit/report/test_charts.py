@@ -337,6 +337,7 @@ def test_small_multiples_overlap_nowhere(count: int) -> None:
     assert clashes(figure) == []
 
 
+@pytest.mark.slow
 def test_small_multiples_share_their_axes_and_admit_what_they_leave_out() -> None:
     """All panels have the same limits; time is logarithmic when the runs differ much; the 13th run is named."""
     figure = charts.subscription_over_time_all([course(), LATCHED])
@@ -433,6 +434,7 @@ def figures() -> list[Figure]:
     ]
 
 
+@pytest.mark.slow
 def test_files_are_the_same_bytes_each_time(tmp_path: Path) -> None:
     """Two renderings of the same data do not differ, so pictures can be kept under version control."""
     first = [charts.save(figure, tmp_path / f"a{i}") for i, figure in enumerate(figures())]

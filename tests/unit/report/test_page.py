@@ -326,6 +326,7 @@ def hostile() -> dict[str, Any]:
     }
 
 
+@pytest.mark.slow
 def test_no_text_of_the_data_becomes_code(tmp_path: Path) -> None:
     """Names, reasons, settings, cards and labels are text, whatever they look like; nothing is fetched."""
     document = hostile()

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, replace
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -119,6 +120,7 @@ def summary(evidence):
     )
 
 
+@pytest.mark.slow
 @settings(max_examples=300, deadline=None)
 @given(case=cases)
 def test_the_checks_agree_with_their_definitions(case, story):
@@ -163,6 +165,7 @@ def test_time_to_paid_is_that_of_the_first_tick_at_which_enough_was_received(cas
     assert measures.time_to_paid_s(case.evidence(story))["max"] == latest / 1e9
 
 
+@pytest.mark.slow
 @settings(max_examples=200, deadline=None)
 @given(case=cases)
 def test_what_was_paid_is_what_is_due_with_the_excess_and_without_the_lack(case, story):
