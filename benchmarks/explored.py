@@ -47,6 +47,7 @@ FAULTS: Mapping[Choice, str] = {
     "lost_reply": "a lost reply",
     "lie": "a lie",
     "step_fails": "a step that fails",
+    "gives_up": "somebody who gives up",
     "expire": "a lease that ends",
     "evict": "a key that is evicted",
     "time_passes": "a pause",

@@ -25,6 +25,7 @@ RUNS = {
     "service": "oversold run bid-burst --strategy ./{0} --dry-run",
 }
 NAME = re.compile(r"[a-z][a-z0-9]*([_-][a-z0-9]+)*")
+EXPLORES = {"strategy": "oversold explore ./{0} --bidders 3", "payout": "oversold explore ./{0} --workers 2"}
 LONGEST = 40
 
 
@@ -63,7 +64,7 @@ def following(kind: str, paths: list[Path]) -> str:
             [steps, RUNS[kind].format(main.name), f"the same without --dry-run, then pytest {test.name}"]
         )
     place = f"{main.name}:{_class_in(main)}" if main.suffix == ".py" else main.name
-    return "\n".join(["pytest " + test.name, RUNS[kind].format(place)])
+    return "\n".join(["pytest " + test.name, RUNS[kind].format(place), EXPLORES[kind].format(place)])
 
 
 def _stem(name: str) -> str:

@@ -12,7 +12,8 @@ from oversold.plan import Kind
 # before it is sent, or after it was applied and before the reply is read. lost_request: it never arrives,
 # lost_reply: it is applied and the reply never arrives; either way the client sees its connection fail and lives
 # on. lie: a channel pays and says failed. step_fails: a later step of the bidder's pipeline fails, so the hold is
-# released. expire: a key's time to live ends. evict: a cache forgets a key. time_passes: an hour goes by for all.
+# released. gives_up: whoever waits goes through its tries while nobody else moves. expire: a key's time to live
+# ends. evict: a cache forgets a key. time_passes: an hour goes by for all.
 Choice = Literal[
     "go",
     "crash_before",
@@ -21,6 +22,7 @@ Choice = Literal[
     "lost_reply",
     "lie",
     "step_fails",
+    "gives_up",
     "expire",
     "evict",
     "time_passes",

@@ -89,6 +89,12 @@ def discard(stream: IO[str]) -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
+def piped_width(otherwise: int) -> int:
+    """Return how many columns a pipe gets: as many as COLUMNS says, where it is set."""
+    wished = os.environ.get("COLUMNS", "")
+    return int(wished) if wished.isdecimal() and int(wished) > 0 else otherwise
+
+
 def console(*, json_on_stdout: bool, pipe_width: int = 100) -> Console:
     """Return where tables go: stdout, or stderr when stdout belongs to JSON. Pipes get so many columns."""
     stream = sys.stderr if json_on_stdout else sys.stdout

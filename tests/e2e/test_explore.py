@@ -73,6 +73,17 @@ def test_the_canary_breaks_in_six_steps_and_again_from_its_file(oversold: Call, 
     assert "It happened again" in again.out
 
 
+def test_text_fits_the_columns_that_were_asked_for(oversold: Call, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a pipe COLUMNS says how wide lanes and sentences are; the command to copy stays in one line."""
+    for columns in (72, 120):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        lines = oversold("explore", "none", "--bidders", "2").out.splitlines()
+        again = next(line for line in lines if line.startswith("again: oversold replay "))
+        assert again.endswith("replay.jsonl")
+        widths = [len(line) for line in lines[: lines.index(again)]]
+        assert columns - 20 < max(widths) <= columns
+
+
 def test_a_sound_design_is_exhausted(oversold: Call) -> None:
     """A proof for three bidders on a real SQL server: exit code 0, and what was proven in words."""
     found = oversold("explore", "row-lock", "--bidders", "3", "--json")
@@ -102,8 +113,13 @@ def test_a_shop_is_broken_mended_and_its_replay_says_so(oversold: Call, tmp_path
     shop.write_text(SHOP.replace("BODY", CAREFUL))
     mended = oversold("replay", replay)
     assert mended.code == 0, mended.out
-    assert "The promise is kept in this schedule" in mended.out
+    assert "The promise is kept in this schedule" in " ".join(mended.out.split())
+    other = oversold("replay", replay, "-s", "redis-lua")
+    assert "The file was written for shop.py:Shop; this is redis-lua." in " ".join(other.out.split())
     assert oversold("explore", "shop.py:Shop", "--bidders", "2").code == 0
+    shop.rename(tmp_path / "moved.py")
+    gone = oversold("replay", replay)
+    assert (gone.code, "add --strategy ./path.py:Shop" in gone.err) == (2, True)
 
 
 def test_a_clock_of_its_own_is_no_proof(oversold: Call, tmp_path: Path) -> None:

@@ -10,10 +10,6 @@ from oversold.explore.subject import Scenario
 from oversold.plan import Kind
 from oversold.strategies import registry
 
-PAUSES = "their known hole is a pause that outlasts a lock, so pauses are not explored with these"
-PAUSED: Mapping[str, str] = dict.fromkeys(
-    ("memcached-lock", "redis-lock", "redlock", "cas+query-then-retry"), PAUSES
-)
 NO_SEAM = {"rabbitmq"}
 # Each claim lock under one policy, each settlement policy under one lock.
 PAYOUTS = (
@@ -25,6 +21,11 @@ PAYOUTS = (
     "cas+query-then-retry",
     "cas+failover-after-proof",
 )
+
+
+# The known hole of these is a pause that outlasts a lock, or lies between a worker's note and its call. Pauses are
+# not explored with them: what the design itself shows is not held against its mutants.
+PAUSED = frozenset({"memcached-lock", "redis-lock", "redlock", *PAYOUTS})
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,9 @@ PHASES: Mapping[Kind, tuple[Phase, ...]] = {
         bids(2, 1, "1,2", 2, 300),
     ),
     "payouts": (
-        payouts(0, 60),
-        payouts(1, 120),
-        payouts(1, 60, visibility_s=60),
+        payouts(0, 100),
+        payouts(1, 400),
+        payouts(1, 150, visibility_s=60),
     ),
 }
 

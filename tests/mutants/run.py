@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import multiprocessing
 import sys
 import time
@@ -10,7 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import get_args
@@ -21,11 +22,12 @@ from oversold.stores.providers import StoreChoice
 from tests.mutants import corpus, designs
 from tests.mutants.explanations import explanations
 from tests.mutants.hunting import Hunted, Hunter, expected
-from tests.mutants.originals import Originals
+from tests.mutants.originals import Originals, Seen
 
 BUDGET_S = 60.0
 BATCH = 8
 KEPT = Path("reports") / "mutants"
+NOTES = "found.jsonl"  # what came of each mutant, so that a run that was stopped goes on where it was
 KINDS = ("safety", "otherwise")
 
 
@@ -40,14 +42,27 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--store", choices=get_args(Store), default="real", help="where there is a fake of it")
     parser.add_argument("--kept", type=Path, default=KEPT, help="folder of what the designs themselves show")
     parser.add_argument("--markdown", type=Path, help="where to write the table")
+    parser.add_argument("--fresh", action="store_true", help="forget what earlier runs have found")
+    parser.add_argument("--survivors", action="store_true", help="explore those again that have survived")
     given = parser.parse_args(words)
-    chosen = [
-        mutant.name for mutant in corpus.mutants() if any(word in mutant.name for word in given.only.split(","))
-    ]
-    started, found = time.monotonic(), []
+    chosen = [mutant for mutant in corpus.mutants() if any(word in mutant.name for word in given.only.split(","))]
+    started = time.monotonic()
     job = Job(float(given.budget.removesuffix("s")), given.store, given.kept)
-    for hunted in hunt(chosen, job, given.jobs):
+    notes = given.kept / NOTES
+    if given.fresh:
+        for file in (notes, *given.kept.glob("*.json")):
+            file.unlink(missing_ok=True)
+    known_before = noted(notes)
+    found = [known_before[mutant.name] for mutant in chosen if mutant.name in known_before]
+    if given.survivors:
+        found = [hunted for hunted in found if hunted.kind != "survived"]
+    done = {hunted.mutant.name for hunted in found}
+    rest = [mutant.name for mutant in chosen if mutant.name not in done]
+    if done:
+        print(f"{len(done):,} of {len(chosen):,} mutants were explored before: {notes}. --fresh explores all.")
+    for hunted in hunt(rest, job, given.jobs):
         found.append(hunted)
+        note(notes, hunted)
         print(line(hunted, len(found), len(chosen)), flush=True)
     known = explanations([mutant.name for mutant in corpus.mutants()])
     text = "\n".join(table(found, known))
@@ -93,6 +108,28 @@ def _begin(job: Job) -> None:
 def _hunted(names: Sequence[str]) -> list[Hunted]:
     known = {mutant.name: mutant for mutant in corpus.mutants()}
     return [_HUNTER[0].hunted(known[name]) for name in names]
+
+
+def note(file: Path, hunted: Hunted) -> None:
+    """Add what came of a mutant to the file."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    seen = [{**asdict(each), "marks": sorted(each.marks)} for each in hunted.seen]
+    row = {"mutant": hunted.mutant.name, "diff": hunted.mutant.diff, "kind": hunted.kind, "how": hunted.how}
+    with file.open("a", encoding="utf-8") as lines:
+        lines.write(json.dumps({**row, "phase": hunted.phase, "seen": seen}) + "\n")
+
+
+def noted(file: Path) -> dict[str, Hunted]:
+    """Return what came of each mutant in earlier runs; of those only that are the same today."""
+    mutants = {mutant.name: mutant for mutant in corpus.mutants()}
+    found = {}
+    for text in file.read_text(encoding="utf-8").splitlines() if file.is_file() else ():
+        row = json.loads(text)
+        mutant = mutants.get(row["mutant"])
+        if mutant is not None and mutant.diff == row["diff"]:
+            seen = [Seen(**{**each, "marks": frozenset(map(tuple, each["marks"]))}) for each in row["seen"]]
+            found[mutant.name] = Hunted(mutant, row["kind"], row["how"], row["phase"], seen)
+    return found
 
 
 def line(hunted: Hunted, number: int, total: int) -> str:

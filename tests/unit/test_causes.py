@@ -81,6 +81,38 @@ def test_what_cannot_be_explored_has_no_command(summary):
     assert causes.command(summary) is None
 
 
+def passed(strategy="redis-lua", **more):
+    """Return a summary of a run that passed."""
+    return run(strategy, **{"verdict": "pass", "canary": False, **more})
+
+
+def test_a_pass_names_what_proves_more():
+    """One line for all runs together, with the first design that passed and can be explored."""
+    told = causes.after_pass([run("none", canary=True), passed("rabbitmq-queue"), passed(), passed("row-lock")])
+    assert told.startswith("A burst proves no absence: `oversold explore redis-lua --bidders 3` ")
+    assert "\n" not in told
+    paid = causes.after_pass([passed("row-lock+state-machine", obligations={}, sql="mariadb")])
+    assert "`oversold explore row-lock+state-machine --workers 2 --sql mariadb`" in paid
+
+
+@pytest.mark.parametrize(
+    "summary",
+    [
+        passed(canary=True),
+        passed(verdict="fail"),
+        passed(verdict="inconclusive"),
+        passed("rabbitmq-queue"),
+        passed("shop.toml"),
+        passed(http={"served_by": "oversold serve"}),
+        passed("./gone.py:Shop"),
+    ],
+    ids=["canary", "failed", "unproven", "no-seam", "service", "http", "gone"],
+)
+def test_what_did_not_pass_or_cannot_be_explored_names_nothing(summary):
+    """No command is given that could not run, or that nobody needs."""
+    assert causes.after_pass([summary]) is None
+
+
 def test_the_command_names_a_server_only_where_the_design_uses_it():
     """A design over Redis alone is the same on any SQL server."""
     assert "--sql mariadb" in causes.command(run("version", "oversubscription", sql="mariadb"))

@@ -139,16 +139,19 @@ def test_a_folder_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize(
-    ("kind", "run"),
+    ("kind", "run", "actors"),
     [
-        ("strategy", "oversold run bid-burst --strategy ./flash_lock.py:FlashLock"),
-        ("payout", "oversold run payout-overlap --strategy ./flash_lock.py:FlashLock"),
+        ("strategy", "oversold run bid-burst --strategy ./flash_lock.py:FlashLock", "--bidders 3"),
+        ("payout", "oversold run payout-overlap --strategy ./flash_lock.py:FlashLock", "--workers 2"),
     ],
 )
-def test_what_to_do_next_is_told(tmp_path: Path, kind: str, run: str) -> None:
-    """Two commands, to be typed where the files are."""
-    told = scaffold.following(kind, scaffold.write(kind, "flash-lock", tmp_path))
-    assert told.splitlines() == ["pytest test_flash_lock.py", run]
+def test_what_to_do_next_is_told(tmp_path: Path, kind: str, run: str, actors: str) -> None:
+    """Three commands, to be typed where the files are; the test explores as well."""
+    main, test = scaffold.write(kind, "flash-lock", tmp_path)
+    explore = f"oversold explore ./flash_lock.py:FlashLock {actors}"
+    assert scaffold.following(kind, [main, test]).splitlines() == ["pytest test_flash_lock.py", run, explore]
+    assert "def test_every_order(explore):\n    assert explore(FlashLock, " in test.read_text()
+    assert explore in test.read_text()
 
 
 def test_a_service_must_be_described_first(tmp_path: Path) -> None:

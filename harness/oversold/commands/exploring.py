@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
+from rich.console import Console, RenderableType
 
 from oversold.commands.arguments import (
     OUTPUT,
@@ -21,7 +22,11 @@ from oversold.commands.arguments import (
 from oversold.commands.root import app, finish
 from oversold.errors import Exit, UsageError
 
+if TYPE_CHECKING:
+    from oversold.schedule import Schedule
+
 SEARCH = "Search"
+PIPE = 80  # columns of what goes into a pipe, where COLUMNS does not say
 
 StoreKind = Annotated[
     str,
@@ -114,14 +119,19 @@ def explore(
     asked = exploration_of(Typed(*words), kind_of(strategy))
     options.writable(out)
     choice = choice_of(values)
-    console = terminal.console(json_on_stdout=json_)
+    console = terminal.console(json_on_stdout=json_, pipe_width=terminal.piped_width(PIPE))
     with terminal.telling() as telling, Stores(choice) as servers:
         telling.phase("starting the stores")
         result = explored(asked, servers, _teller(telling, strategy, asked.limits.budget_s))
         found = answers.document(asked, result, servers.used(asked))
     folder = places.new_run_folder(out, "explore", asked.limits.seed)
     files = answers.written(folder, found, result)
-    _show(console, found, result, files)
+    for part in answers.shown(found, result, console.width):
+        _say(console, part)
+    for line in answers.following(asked, result, files):
+        _say(console, line, whole=line.startswith(("again:", "next:")))
+    for line in ("files:", *(f"  {path}" for path in files)):
+        _say(console, line, whole=True)
     finish({**found, "folder": str(folder)}, json_, answers.EXITS[found["verdict"]])
 
 
@@ -138,7 +148,7 @@ def replay(
         option("--mermaid", panel=OUTPUT, text="Print a Mermaid sequence diagram to stdout, and nothing else."),
     ] = False,
     step: Annotated[
-        bool, option("--step", panel=SEARCH, text="Show one step after the other; Enter goes on.")
+        bool, option("--step", panel=SEARCH, text="Show one step after the other: Enter goes on, q ends.")
     ] = False,
     strategy: Annotated[
         str | None,
@@ -171,8 +181,11 @@ def replay(
     if mermaid and json_:
         raise UsageError("--mermaid and --json both want stdout: leave one out")
     schedule = schedule_file.read(file)
+    written_for = schedule.strategy
     if strategy is not None:
         schedule = replace(schedule, strategy=strategy)
+    elif run and not mermaid:
+        replays.require_strategy(schedule, file)
     choice = choice_of(values)
     kind_of_store = one_of("--store", store, ("real", "fake"))
     server = one_of("--sql", sql, ("postgres", "mariadb")) if sql else replays.sql_of(schedule)
@@ -181,6 +194,8 @@ def replay(
         with terminal.telling() as telling, Stores(choice) as servers:
             telling.phase("repeating the schedule")
             found = replays.replayed(schedule, servers, kind_of_store, server)
+        if strategy not in (None, written_for):
+            found = replace(found, written_for=written_for)
     shown = found.steps if found is not None and found.steps is not None else schedule
     diagram = diagrams.drawn(shown)
     if html is not None:
@@ -191,10 +206,10 @@ def replay(
     if mermaid:
         print(diagram)
         finish(None, False, Exit.PASS)
-    console = terminal.console(json_on_stdout=json_)
+    console = terminal.console(json_on_stdout=json_, pipe_width=terminal.piped_width(PIPE))
     _walk(console, shown, slowly=step)
     if found is not None:
-        console.print(replays.told(found), soft_wrap=True, markup=False, highlight=False)
+        _say(console, replays.told(found))
     code = replays.REPLAY_EXITS[found.outcome] if found is not None else Exit.PASS
     finish(replays.replay_document(schedule, found), json_, code)
 
@@ -222,24 +237,40 @@ def _teller(telling: Any, strategy: str, budget_s: float) -> Any:
     return tell
 
 
-def _show(console: Console, found: dict[str, Any], result: Any, files: list[Path]) -> None:
-    """Print what was found: the verdict, the schedule, the cause in a sentence, the files."""
-    from oversold.explorations import answers
+def _say(console: Console, part: RenderableType, *, whole: bool = False) -> None:
+    """Print a part of an answer: text in lines that fit, or `whole` for those who copy or grep it."""
+    import textwrap
 
-    for part in answers.shown(found, result, console.width):
-        console.print(part, soft_wrap=isinstance(part, str), markup=False, highlight=False)
-    for line in (*answers.following(found, files), "files:", *(f"  {path}" for path in files)):
+    if not isinstance(part, str):
+        console.print(part)
+        return
+    fitting = textwrap.wrap(part, console.width, break_long_words=False, break_on_hyphens=False)
+    for line in [part] if whole else fitting:
         console.print(line, soft_wrap=True, markup=False, highlight=False)
 
 
-def _walk(console: Console, schedule: Any, *, slowly: bool) -> None:
+def _walk(console: Console, schedule: Schedule, *, slowly: bool) -> None:
+    """Show a schedule, its steps one by one before where that is wished and somebody is there to go on."""
     from oversold.report.schedule import lanes, story
 
-    if slowly and console.is_terminal:
-        for step in schedule.steps:
-            line = f"{step.number:>3}  {step.actor}: {step.operation} -> {step.reply or '-'}"
-            console.print(line, soft_wrap=True, markup=False, highlight=False)
-            console.input("")
+    if slowly and console.is_terminal and sys.stdin.isatty() and not _stepped(console, schedule):
+        return
     console.print(lanes.drawn(schedule, console.width))
     if schedule.broken is not None:
-        console.print(story.sentence(schedule), soft_wrap=True, markup=False, highlight=False)
+        _say(console, story.sentence(schedule))
+
+
+def _stepped(console: Console, schedule: Schedule) -> bool:
+    """Show one step after the other, each when Enter was pressed; false when somebody has seen enough."""
+    from oversold.report.schedule import lanes
+    from oversold.report.schedule.marks import marked
+
+    for row in marked(schedule):
+        try:
+            if console.input("Enter goes on, q ends: ").strip().lower() == "q":
+                return False
+        except EOFError:  # Ctrl-D
+            console.print()
+            return False
+        console.print(lanes.told(row), soft_wrap=True)
+    return True

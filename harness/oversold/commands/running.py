@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn
@@ -111,7 +111,16 @@ def run(
         summary = judged(wishes, summary, place)
         pictures = showing.drawn(telling, place, summary, wanted=values["charts"])
     showing.shown(console, summary, place, pictures)
+    _tell_limits(console, [summary])
     finish(summary, json_, reported(wishes, [summary], [run_exit(summary)], console, as_json=json_))
+
+
+def _tell_limits(console: Console, found: Sequence[Mapping[str, Any]]) -> None:
+    """Say in one line what a pass does not prove, where the explorer might."""
+    from oversold.explorations import causes
+
+    if line := causes.after_pass(found):
+        console.print(line, soft_wrap=True, markup=False)
 
 
 def _rehearse(plans: Sequence[Plan], choice: StoreChoice, console: Console, *, as_json: bool) -> NoReturn:
@@ -199,6 +208,7 @@ def compare(
         document = judged(wishes, document, folder)
         pictures = showing.drawn(telling, folder, document, wanted=values["charts"])
     showing.shown(console, document, folder, pictures)
+    _tell_limits(console, document["runs"])
     base = comparison.comparison_exit(document)
     finish(document, json_, reported(wishes, [document], [base], console, as_json=json_))
 

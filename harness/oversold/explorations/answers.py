@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +104,7 @@ def said(asked: Exploration, result: Result) -> str:
     if result.outcome == "EXHAUSTED":
         return (
             f"No order of the store commands of {crowd} {wrong}{_with(asked.limits.faults)}: "
-            f"{some} stand for all there are."
+            f"{some} stand for all there are.{_patient(asked, result)}"
         )
     if result.outcome == "BOUNDED":
         return (
@@ -115,6 +117,12 @@ def said(asked: Exploration, result: Result) -> str:
         return f"It cannot be explored: {result.why}. Nothing is proven."
     assert result.schedule is not None
     return story.sentence(result.schedule)
+
+
+def _patient(asked: Exploration, result: Result) -> str:
+    if asked.limits.faults or not result.waited:
+        return ""
+    return " Whoever waits was taken to wait as long as it takes: --faults 1 lets somebody give up."
 
 
 def _crowd(asked: Exploration) -> str:
@@ -153,16 +161,25 @@ def shown(found: Mapping[str, Any], result: Result, width: int) -> Iterator[Rend
     )
 
 
-def following(found: Mapping[str, Any], files: Sequence[Path]) -> Iterator[str]:
-    """Yield what to do next."""
+LONGER = 4  # times the budget that was not enough
+
+
+def following(asked: Exploration, result: Result, files: Sequence[Path]) -> list[str]:
+    """Return what to do next: a command, and what else may help; nothing after a proof."""
     replay = next((path for path in files if path.name == REPLAY), None)
     if replay is not None:
-        yield f"again: oversold replay {replay}"
-    elif found["outcome"] in ("BOUNDED", "SAMPLED"):
-        yield (
-            "next: a longer --budget (2m), fewer --bidders or --faults; --mode hunt finds holes among many, and "
-            "proves nothing"
-        )
+        return [f"again: {shlex.join(['oversold', 'replay', str(replay)])}"]
+    if result.outcome not in ("BOUNDED", "SAMPLED"):
+        return []
+    if result.bound == asked.limits.faults:  # all was walked, and yet it is no proof: more time helps nothing
+        return [f"next: {command(replace(asked, limits=replace(asked.limits, mode='hunt')))}"]
+    limits = replace(asked.limits, budget_s=LONGER * asked.limits.budget_s)
+    fewer = "fewer --workers" if asked.kind == "payouts" else "fewer --bidders"
+    fewer += " or --faults" if limits.faults else ""
+    other = f"{fewer}, which are exhausted sooner; --mode hunt finds holes among many, and proves nothing"
+    if limits.mode == "hunt":
+        other = f"--mode exhaustive with {fewer}, since a hunt proves nothing however long it is"
+    return [f"next: {command(replace(asked, limits=limits))}", f"Or: {other}."]
 
 
 def written(folder: Path, found: Mapping[str, Any], result: Result) -> list[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shlex
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -47,6 +48,7 @@ LARGER: Mapping[Kind, Mapping[str, int | str]] = {
     "bids": {"bidders": 3, "capacity_bids": 2, "shares": "1"},
     "payouts": {"workers": 3, "obligations": 1},
 }
+ACTORS: Mapping[Kind, tuple[str, str]] = {"bids": ("--bidders", "3"), "payouts": ("--workers", "2")}
 Design = tuple[str, str]  # strategy, SQL server
 
 
@@ -79,16 +81,37 @@ def command(summary: Mapping[str, Any]) -> str | None:
     return questions.command(exploration)
 
 
+def after_pass(runs: Sequence[Mapping[str, Any]]) -> str | None:
+    """Return in a line what the runs that passed do not prove, and the command that may; None where no design that
+    passed can be explored."""
+    for run in runs:
+        strategy = str(run["strategy"])
+        if run["verdict"] != "pass" or run["canary"] or "http" in run or strategy.endswith(".toml"):
+            continue
+        kind: Kind = "payouts" if "obligations" in run else "bids"
+        stores = _stores(strategy, kind)
+        if stores is not None and not stores & SEAMLESS:
+            words = ["oversold", "explore", strategy, *ACTORS[kind]]
+            words += ["--sql", "mariadb"] if "sql" in stores and run.get("sql") == "mariadb" else []
+            return f"A burst proves no absence: `{shlex.join(words)}` tries every order of the store commands."
+    return None
+
+
+def _stores(strategy: str, kind: Kind) -> frozenset[str] | None:
+    """Return the stores of a strategy; None where its file has gone since."""
+    try:
+        return frozenset(registry.load(strategy, kind).stores)
+    except UsageError:
+        return None
+
+
 def _marks_too_early(settings: Mapping[str, Any]) -> bool:
     return settings.get("full_when") == "reserved" or settings.get("reopen_on_release") is False
 
 
 def _exploration(strategy: str, kind: Kind, sql: Sql, checks: tuple[str, ...]) -> Exploration | None:
-    try:
-        stores = frozenset(registry.load(strategy, kind).stores)
-    except UsageError:  # its file has gone since
-        return None
-    if stores & SEAMLESS:
+    stores = _stores(strategy, kind)
+    if stores is None or stores & SEAMLESS:
         return None
     # Most runs do not fail: they need not wait for the explorer's libraries.
     from oversold.explorations.questions import Exploration

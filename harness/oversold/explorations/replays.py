@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from oversold.errors import Exit, UsageError
@@ -31,6 +33,7 @@ class Replayed:
     changed: bool  # the strategy's text is another one than the file's
     steps: Schedule | None
     why: str = ""
+    written_for: str = ""  # the file's own strategy, where it was repeated with another one
 
 
 def replayed(
@@ -75,6 +78,8 @@ REPLAY_EXITS = {"broken": Exit.BROKEN, "mended": Exit.PASS, "diverged": Exit.INC
 def told(found: Replayed) -> str:
     """Return in words what came of a replay."""
     news = "The strategy's text has changed since the file was written. " if found.changed else ""
+    if found.changed and found.written_for and found.steps is not None:
+        news = f"The file was written for {found.written_for}; this is {found.steps.strategy}. "
     way = f" It goes another way: {found.why}." if found.why else ""
     if found.outcome == "broken":
         return f"{news}It happened again: this schedule breaks the design.{way}"
@@ -84,6 +89,23 @@ def told(found: Replayed) -> str:
             "`oversold explore` says."
         )
     return f"It could not be repeated although the strategy's text is the same: {found.why}. That proves nothing."
+
+
+def require_strategy(schedule: Schedule, file: Path) -> None:
+    """Refuse a replay file whose strategy lies in a file that is not here.
+
+    Its path counts from the folder in which `oversold explore` was called, of which the replay file may lie below.
+
+    Raises:
+        UsageError: it is not here; the text says where it is, or how to name it.
+    """
+    path, _, name = schedule.strategy.rpartition(":")
+    if not path.endswith(".py") or Path(path).is_file():
+        return
+    there = next((each / path for each in file.resolve().parents if (each / path).is_file()), None)
+    named = shlex.quote(f"{there or './path.py'}:{name}")
+    where = "there is no such file here" if there is None else f"that file is in {there.resolve().parent}"
+    raise UsageError(f"{file} was written for {schedule.strategy}, and {where}: add --strategy {named}")
 
 
 def replay_document(schedule: Schedule, found: Replayed | None) -> dict[str, Any]:

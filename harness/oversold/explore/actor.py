@@ -181,6 +181,13 @@ class Actor:
             return []
         if any(taken.changed for taken in self._last_turn):
             return []
-        first = self._last_turn[0].operation
-        again = first.name == self.pending.name and first.keys == self.pending.keys
-        return self._last_turn if again else []
+        return self._last_turn if self.repeats else []
+
+    @property
+    def repeats(self) -> bool:
+        """Whether it is about to do what it did at the same place of its last turn."""
+        place = len(self._turn)
+        if self.pending is None or place >= len(self._last_turn):
+            return False
+        before = self._last_turn[place].operation
+        return before.name == self.pending.name and before.keys == self.pending.keys

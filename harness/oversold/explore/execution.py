@@ -15,12 +15,17 @@ from oversold.explore.escapes import ABANDONED, Escape, Memory, watching
 from oversold.explore.operation import EVERYTHING, Operation, meet
 from oversold.schedule import Choice, Step
 
+TRIES = 25  # in vain, after which who is to give up is taken to wait on
 STEPS = 1000  # an execution that takes more goes round in circles
 LONG_S = 3600.0  # how long everybody pauses when time passes: longer than any lease
 
 
 class Pruned(Exception):  # noqa: N818 - a result of the search, not an error
     """Whatever comes from here on was seen before."""
+
+
+class Futile(Pruned):
+    """Whoever was to give up does not: it would wait like this for long, so this is no other schedule."""
 
 
 class Learned(BaseException):
@@ -67,6 +72,7 @@ class Execution:
     taken: list[Option] = field(default_factory=list)
     changes: Counter[str] = field(default_factory=Counter)
     ending: str = ""  # deadlock or livelock
+    waited: bool = False  # somebody waited who might have given up
     waiting: Sequence[tuple[str, Operation]] = ()  # at its end: who was still about to do what
     hub: greenlet.greenlet = field(default_factory=greenlet.getcurrent)
 
@@ -134,12 +140,18 @@ class Execution:
             return self._waits()
         events = {option.key: (option, happen) for option, happen in self._events()}
         options = [Option(actor.name, "go", actor.due) for actor in able if actor.due]
+        self.waited = self.waited or any(self._may_give_up(actor) for actor in self.actors if actor not in able)
         if self.budget:
             options += [
                 Option(actor.name, choice, actor.due)
                 for actor in able
                 if actor.due
                 for choice in self._disturbances(actor)
+            ]
+            options += [
+                Option(actor.name, "gives_up", actor.due)
+                for actor in self.actors
+                if actor.due and actor not in able and self._may_give_up(actor)
             ]
             options += [option for option, _ in events.values()]
         chosen = self.chooser.choose(options, self)
@@ -158,21 +170,52 @@ class Execution:
 
     def _take(self, actor: Actor, chosen: Option) -> None:
         assert actor.pending is not None
-        operation = actor.pending
-        self._note(replace(chosen, operation=operation), "")
+        self._note(replace(chosen, operation=actor.pending), "")
+        if chosen.choice == "gives_up":
+            self._give_up(actor)
+            return
         if actor.insists and actor.loops:
             actor.slept_s += LONG_S  # so that a loop which looks at the clock ends
             actor.patience -= 1
             actor.insists = actor.patience > 0
-        self._resume(actor, chosen.choice)
+        self._go_on(actor, chosen.choice)
+        if chosen.choice in LOST:
+            self.changes[EVERYTHING] += 1  # with its connection ends its transaction: its locks are free
+        if actor.dead:
+            self._bury(actor)
+
+    def _go_on(self, actor: Actor, choice: Choice) -> None:
+        """Let an actor take the step that it is about to take, and keep what that changed."""
+        operation = actor.pending
+        assert operation is not None
+        self._resume(actor, choice)
         last = self.steps[-1]
         if last.changed:
             self._changed(operation)
-        if chosen.choice in LOST:
-            self.changes[EVERYTHING] += 1  # with its connection ends its transaction: its locks are free
         actor.last.version, actor.last.changed = self._version(operation), last.changed
-        if actor.dead:
-            self._bury(actor)
+
+    def _give_up(self, actor: Actor) -> None:
+        """Let an actor repeat what it does in vain, while nobody else moves, until it does something else.
+
+        All the repeats are one step: nothing comes between them, and nothing has changed. No clock is set forward:
+        it sleeps no longer than its tries take.
+        """
+        for _ in range(TRIES):
+            blocked = actor.pending if actor.ready is not None and not actor.ready() else None
+            actor.timed_out = blocked is not None
+            self._go_on(actor, "go")
+            while not actor.slept and actor.repeats and not self.steps[-1].changed:
+                self._go_on(actor, "go")
+            again = actor.pending is not None and (actor.pending == blocked if blocked else bool(actor.loops))
+            if not again or self.steps[-1].changed:
+                return
+        raise Futile
+
+    def _may_give_up(self, actor: Actor) -> bool:
+        """Tell whether an actor that waits may do something else some day, although nothing changes."""
+        if actor.daemon or actor.pending is None:
+            return False
+        return self._parked(actor) if actor.ready is None or actor.ready() else actor.times_out
 
     def _bury(self, actor: Actor) -> None:
         if self.died is not None:

@@ -72,6 +72,7 @@ class Result:
     why: str = ""
     repeated: int = 0
     interrupted: bool = False
+    waited: bool = False  # somebody waited who might have given up
 
 
 class LateError(Exception):
@@ -199,6 +200,8 @@ class Explorer:
                     self._play(straight, faults)
                 except Learned:
                     continue
+                except Pruned:
+                    pass
                 return
 
         until = min(self._until, time.monotonic() + SCAN_SHARE * self._limits.budget_s)
@@ -221,7 +224,7 @@ class Explorer:
         while time.monotonic() < self._until:
             try:
                 self._play(next(choosers), self._limits.faults)
-            except Learned:
+            except (Learned, Pruned):
                 continue
         if self._best is None:
             self._result.outcome = "SAMPLED"
@@ -235,6 +238,7 @@ class Explorer:
             execution = self._subject.play(Punctual(chooser, self._until), faults)
         finally:
             result.steps += self._subject.steps
+        result.waited = result.waited or execution.waited
         for finding in findings(self._subject, execution):
             self._note(execution, finding)
         self._tell(result)

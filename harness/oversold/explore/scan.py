@@ -20,6 +20,7 @@ ORDER: tuple[Choice, ...] = (
     "evict",
     "time_passes",
     "step_fails",
+    "gives_up",
     "crash_after",
     "lost_request",
 )

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from oversold.clock import SystemClock
 from oversold.errors import UsageError
+from oversold.explore.execution import Pruned
 from oversold.explore.replay import Loose, Move, findings, moves, played, recorded
 from oversold.explore.search import Diverged
 from oversold.explore.subject import Scenario, Subject
@@ -87,7 +88,7 @@ class _Shrinking:
         try:
             subject = self._stage(scenario)
             execution = played(subject, lambda: Loose(steps), faults)
-        except (UsageError, Diverged):  # there is no such scenario, or its locks cannot be learned
+        except (UsageError, Diverged, Pruned):  # no such scenario, locks not to be learned, nobody gives up
             return None
         for finding in findings(subject, execution):
             if finding.check == self._wanted:

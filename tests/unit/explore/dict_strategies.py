@@ -50,6 +50,32 @@ def lease_lock(desk):
     return bought
 
 
+def hasty_lock(desk):
+    """Ask for a lock three times, then go on without it."""
+    mine = _asked(desk, "lock")
+    bought = lost_update(desk)
+    if mine:
+        desk.store.delete("lock")
+    return bought
+
+
+def timed_lock(desk):
+    """Wait for a lock for some time, then go on without it."""
+    mine = desk.store.lock("row", times_out=True)
+    bought = lost_update(desk)
+    if mine:
+        desk.store.unlock("row")
+    return bought
+
+
+def _asked(desk, key):
+    for _ in range(ATTEMPTS):
+        if desk.store.new(key, desk.number):
+            return True
+        desk.sleep(0.01)
+    return False
+
+
 def gated_lock(desk):
     """Wait for a lock as a row lock is waited for."""
     desk.store.lock("row")
@@ -88,7 +114,8 @@ def scripted(*programs):
     """Return a strategy in which every bidder does what its line says: `get x, add y, sleep`.
 
     `wait x` asks for x again and again until it is there, `wait x y` for one of both; `if x` adds to y if x is
-    there and writes z if not; `spin x` adds to x under a lock that is asked for again and again.
+    there and writes z if not; `spin x` adds to x under a lock that is asked for again and again, `hasty x` under
+    one that is asked for three times, and `timed x` under one for which it waits for some time.
     """
 
     def strategy(desk):
@@ -122,6 +149,20 @@ def _spin(desk, key):
     desk.store.delete("spun")
 
 
+def _hasty(desk, key):
+    mine = _asked(desk, "spun")
+    desk.store.set(key, desk.store.get(key))
+    if mine:
+        desk.store.delete("spun")
+
+
+def _timed(desk, key):
+    mine = desk.store.lock("row", times_out=True)
+    desk.store.set(key, desk.store.get(key))
+    if mine:
+        desk.store.unlock("row")
+
+
 WORDS = {
     "get": lambda desk, key: desk.store.get(key),
     "set": lambda desk, key: desk.store.set(key, desk.number),
@@ -133,6 +174,8 @@ WORDS = {
     "wait": _wait,
     "if": _if,
     "spin": _spin,
+    "hasty": _hasty,
+    "timed": _timed,
 }
 VOCABULARIES = (
     ("get", "set", "add"),
@@ -142,12 +185,18 @@ VOCABULARIES = (
     ("new", "delete", "get", "lock", "unlock"),
     ("spin", "get"),
 )
+IMPATIENT = (
+    ("hasty", "get", "add"),
+    ("timed", "set"),
+    ("timed", "hasty", "get"),
+    ("hasty", "spin"),
+)
 
 
-def programs(seed, bidders, longest):
+def programs(seed, bidders, longest, vocabularies=VOCABULARIES):
     """Return small programs for `scripted`, drawn by a seed."""
     random = Random(seed)
-    words, keys = random.choice(VOCABULARIES), "xyz"[: random.choice((1, 2, 3))]
+    words, keys = random.choice(vocabularies), "xyz"[: random.choice((1, 2, 3))]
     return [_program(random, words, keys, random.randint(1, longest)) for _ in range(bidders)]
 
 

@@ -110,15 +110,23 @@ class DictClient:
 
         return self._does(f"delete {key}", apply, writes=[key])
 
-    def lock(self, key):
-        """Take a lock, after whoever has it."""
+    def lock(self, key, *, times_out=False):
+        """Take a lock, after whoever has it; tell whether it is taken, which it always is unless it times out."""
         held = self._store.held
 
         def apply(_):
-            held[key] = self
-            return "locked", True
+            free = held.get(key, self) is self
+            if free:
+                held[key] = self
+            return free, free
 
-        return self._does(f"lock {key}", apply, writes=[f"lock:{key}"], ready=lambda: held.get(key, self) is self)
+        return self._does(
+            f"lock {key}",
+            apply,
+            writes=[f"lock:{key}"],
+            ready=lambda: held.get(key, self) is self,
+            times_out=times_out,
+        )
 
     def unlock(self, key):
         """Give a lock back."""
@@ -126,18 +134,18 @@ class DictClient:
             f"unlock {key}", lambda _: (self._store.held.pop(key) and None, True), writes=[f"lock:{key}"]
         )
 
-    def _does(self, text, apply, reads=(), writes=(), ready=None):
+    def _does(self, text, apply, reads=(), writes=(), ready=None, times_out=False):
         operation = Operation(
             text,
             text.partition(" ")[0],
             frozenset(f"dict/{key}" for key in reads),
             frozenset(f"dict/{key}" for key in writes),
         )
-        choice = self._port.ask(operation, ready)
+        choice = self._port.ask(operation, ready, times_out=times_out)
         if choice == "lost_request":
             raise TimeoutError
         answer, changed = apply(self._store.data)
-        self._port.reply("locked" if ready else str(answer), changed=changed)
+        self._port.reply(str(answer), changed=changed)
         if choice == "crash_after":
             self._port.crash()
         if choice == "lost_reply":

@@ -18,6 +18,7 @@ from oversold.explore.stage import scripted
 from oversold.explore.subject import Code
 from oversold.explore.world import World
 from oversold.strategies import registry
+from oversold.strategies.interface import key
 
 pytest.importorskip("fakeredis")
 
@@ -25,8 +26,8 @@ NAMING = Naming("t-1", "tranche")
 
 
 def sale(name, bidders, capacity_bids=1):
-    """Return a sale under a strategy of ours, on fakes."""
-    strategy = registry.load_bids(name)
+    """Return a sale under a strategy of ours, or under one of these, on fakes."""
+    strategy = IMPATIENT.get(name) or registry.load_bids(name)
     consumer = callable(getattr(strategy, "consume", None))
     world = World(NAMING, bidders + consumer + 1)
     for store in sorted(fakes.endpoints(strategy.stores)):
@@ -34,6 +35,59 @@ def sale(name, bidders, capacity_bids=1):
     scripted(world.seams)
     world.sit()
     return Sale(strategy, world, "t-1", Crowd(bidders, capacity_bids), 1, Code(name))
+
+
+class Asks(registry.load_bids("none")):  # type: ignore[misc]
+    """Asks three times for a lock, then goes on without it."""
+
+    def __init__(self, context):
+        super().__init__(context)
+        self._clock = context.clock
+
+    def reserve(self, bid):
+        """Sell under the lock, or without it."""
+        mine = self._locked(bid)
+        try:
+            return super().reserve(bid)
+        finally:
+            if mine:
+                self._redis.delete(key(bid.tranche_id, "lock"))
+
+    def _locked(self, bid):
+        for _ in range(3):
+            if self._redis.set(key(bid.tranche_id, "lock"), bid.bid_id, nx=True):
+                return True
+            self._clock.sleep(0.1)
+        return False
+
+
+class Waits(Asks):
+    """Waits a second for the only token, then goes on without it."""
+
+    def open(self, tranche):
+        """Put the token in."""
+        super().open(tranche)
+        self._redis.rpush(key(tranche.tranche_id, "token"), "t")
+
+    def reserve(self, bid):
+        """Sell with the token, or without it."""
+        token = self._redis.blpop([key(bid.tranche_id, "token")], timeout=1)
+        hold = registry.load_bids("none").reserve(self, bid)
+        if token:
+            self._redis.rpush(key(bid.tranche_id, "token"), "t")
+        return hold
+
+
+class NeverTires(Asks):
+    """Asks for the lock until it has it."""
+
+    def _locked(self, bid):
+        while not super()._locked(bid):
+            pass
+        return True
+
+
+IMPATIENT = {"asks": Asks, "waits": Waits, "never-tires": NeverTires}
 
 
 def walked(subject, faults=0):
@@ -167,6 +221,36 @@ def test_keys_are_known_without_the_server_telling_them():
     assert seam.operation([("PUBLISH", [b"channel", b"text"])], ()).keys == {"*"}
 
 
+TAKE = "return redis.call('DECRBY', KEYS[1], ARGV[1])"
+
+
+def test_two_scripts_on_the_same_keys_look_different():
+    """A script is called what its first line says, what the code calls it, or by its SHA1; always the same."""
+
+    def texts():
+        seam = fakes.seam("redis", NAMING)
+        client = seam.connect(Port())
+        said = "-- give back what was taken, and some more\nreturn redis.call('INCRBY', KEYS[1], ARGV[1])"
+        plain = "return redis.call('GET', KEYS[1])"
+        digests = [client.register_script(each).sha for each in (TAKE, said, plain)]
+        words = [b"1", b"left", b"5"]
+        commands = [("EVALSHA", [digest.encode(), *words]) for digest in digests]
+        commands += [("EVAL", [said.encode(), *words]), ("EVAL", [plain.encode(), *words])]
+        commands += [("FCALL", [b"take", *words])]
+        return [seam.operation([command], ()).text for command in commands], digests[-1][:4]
+
+    first, digits = texts()
+    assert first == [
+        "script TAKE(left) 5",
+        "script give back what was(left) 5",
+        f"script {digits}(left) 5",
+        "script give back what was(left) 5",
+        f"script {digits}(left) 5",
+        "script take(left) 5",
+    ]
+    assert texts() == (first, digits)
+
+
 def test_a_script_that_changes_nothing_is_seen():
     """Changes are counted, also those of scripts: a loop that waits is told by that from one that works."""
     seam = fakes.seam("redis", NAMING)
@@ -192,6 +276,19 @@ def test_a_lost_reply_was_applied_and_a_lost_request_was_not(store, choice):
     port.actor, port.ask = None, Port().ask
     seam.clean(client)
     assert client.get("left") == (b"5" if choice == "lost_reply" else None)
+
+
+@pytest.mark.parametrize("name", ["asks", "waits"])
+def test_who_goes_on_without_the_lock_is_found(name):
+    """With one fault somebody gives up while the other still works, and one share is sold twice."""
+    assert "oversubscription" not in walked(sale(name, 2))[1]
+    assert walked(sale(name, 2), 1)[1]["oversubscription"] > 0
+
+
+@pytest.mark.slow
+def test_who_never_gives_up_is_sound():
+    """To be let go through one's tries does no harm to a design that begins them anew."""
+    assert "oversubscription" not in walked(sale("never-tires", 2), 1)[1]
 
 
 def test_two_fakes_share_nothing():

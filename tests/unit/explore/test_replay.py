@@ -143,7 +143,10 @@ def test_a_schedule_follows_from_its_moves():
     """Moves alone, without replies, lead to the same schedule: faults, leases and passing time included."""
     sale = DictSale(design.lease_lock, 3)
     for seed in range(20):
-        execution = sale.play(RandomWalk(seed, 12), 2)
+        try:
+            execution = sale.play(RandomWalk(seed, 12), 2)
+        except Pruned:  # nobody gives up
+            continue
         schedule = recorded(execution, sale, None, "SAMPLED", seed)
         again = sale.play(Loose(moves(schedule)), 2)
         assert again.steps == execution.steps

@@ -21,6 +21,8 @@ CASES = [
     (design.cas, 2, 1),
     (design.spin_lock, 2, 0),
     (design.lease_lock, 2, 1),
+    (design.hasty_lock, 2, 1),
+    (design.timed_lock, 2, 1),
     (design.gated_lock, 3, 0),
     (design.gated_lock, 2, 1),
     (design.crossed_locks, 3, 0),
@@ -39,6 +41,8 @@ HARD = [
     (("set y, add x", "wait x y", "set x"), 0),
     (("wait x y, set y", "set y, set y, wait x y"), 1),
     (("lock a, lock b, unlock b, unlock a", "lock b, lock a"), 0),
+    (("hasty x", "hasty x", "add y"), 1),
+    (("timed x", "timed x", "get x"), 1),
 ]
 
 
@@ -67,6 +71,21 @@ def test_programs_at_random_are_searched_whole(seed):
     """Programs that nobody has thought of are searched whole: reads, writes, locks, leases, loops, faults."""
     bidders, budget, longest = [(2, 0, 4), (2, 1, 2), (3, 0, 2)][seed % 3]
     assert not differs(scripted(*programs(seed, bidders, longest)), bidders, budget)
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_who_gives_up_is_searched_whole(seed):
+    """Programs that wait for a lock for some time only, and then do something else, are searched whole."""
+    assert not differs(scripted(*programs(seed, 2, 1, design.IMPATIENT)), 2, 1)
+
+
+@pytest.mark.parametrize("strategy", [design.hasty_lock, design.timed_lock])
+def test_who_waits_may_give_up(strategy):
+    """Who goes on without the lock after some time oversells, which takes one fault; who never does, does not."""
+    sold = {len(end[2]) for end in explored(DictSale(strategy), 1).ends}
+    assert max(sold) == 2
+    assert max(len(end[2]) for end in explored(DictSale(strategy), 0).ends) == 1
+    assert max(len(end[2]) for end in explored(DictSale(design.spin_lock), 1).ends) == 1
 
 
 def test_the_reduction_is_worth_it():
@@ -158,14 +177,14 @@ def test_what_never_ends_is_a_livelock():
 
 
 def every_step(strategy, bidders, budget):
-    """Return the steps of all executions, in the order of the search."""
+    """Return the steps of all executions, in the order of the search, and the place of those cut off."""
     sale, search, found = DictSale(strategy, bidders), DepthFirst(), []
     while not search.exhausted:
         search.begin()
         try:
             found.append(tuple(sale.play(search, budget).steps))
         except Pruned:
-            found.append(())
+            found.append(len(found))
         search.end()
     return found
 

@@ -6,7 +6,8 @@ import pytest
 from rich.console import Console
 from tests.unit.report_schedule import schedules
 
-from oversold.report.schedule.lanes import answered, drawn
+from oversold.report.schedule.lanes import answered, drawn, told
+from oversold.report.schedule.marks import marked
 from oversold.report.tables import printable
 from oversold.schedule import Schedule
 
@@ -89,6 +90,17 @@ def test_many_actors_become_a_list() -> None:
     assert "   1 | bidder 1 | GET left -> 100" in text
     assert "X 18 | bidder 6 | order of bidder 6 -> 6 of 1 sold" in text
     assert "| bidder 6" in shown(schedules.crowd(), 200).splitlines()[0]
+
+
+def test_a_row_by_itself_has_the_signs_of_the_lanes() -> None:
+    """Number, actor, command and reply on a line, `~` and `X` as in the table; a circle in words."""
+    rows = [told(row).plain for row in marked(schedules.lost_update())]
+    assert rows[0] == "   1 | bidder 1: GET left -> 100"
+    assert rows[1] == "   2 | bidder 2: GET left -> 100\n     | ~ stale: changed at 3"
+    assert rows[-1] == " X 6 | bidder 2: order of bidder 2 -> 2 of 1 sold\n     | X oversells"
+    assert " ... | 2 to 5 again, 13 times, up to step 57" in [
+        told(row).plain for row in marked(schedules.circles())
+    ]
 
 
 def test_repetitions_are_folded() -> None:

@@ -6,6 +6,9 @@ import pytest
 from tests.unit.report_schedule import schedules
 from tests.unit.report_schedule.schedules import schedule, step
 
+from oversold.report.schedule import cards, svg
+from oversold.report.schedule.keys import acts, effective
+from oversold.report.schedule.marks import marked
 from oversold.report.schedule.story import headline, sentence, stale_reads
 from oversold.schedule import Broken, Schedule, Step
 
@@ -201,6 +204,33 @@ def test_each_fault_has_its_words(choice: str, said: str) -> None:
     ]
     told = sentence(schedule(steps, broken=Broken("leak", "1 hold is lost", 3)))
     assert told == f"{said} 1 hold is lost."
+
+
+@pytest.mark.parametrize(("reply", "overtakes"), [("1", True), ("0", False), ("nil", False)])
+def test_a_script_that_refuses_has_changed_nothing(reply: str, overtakes: bool) -> None:
+    """One that answers 0 or nil overtakes no read and acts on none; one that answers otherwise does."""
+    took = step(2, "bidder 2", "script TAKE(left) 100", reply, writes=LEFT, changed=True)
+    read = step(1, "bidder 1", "GET left", "100", reads=LEFT)
+    made = schedule([read, took, step(3, "bidder 1", "SET left 0", "OK", writes=LEFT)])
+    assert bool(stale_reads(made)) is overtakes
+    assert (effective(took), acts(took)) == (overtakes, overtakes)
+    assert (svg.drawn(made).count("took effect"), _bars(made)) == (1, 1 + overtakes)
+
+
+def _bars(made: Schedule) -> int:
+    """Return at how many steps a picture says that they took effect."""
+    return sum(svg._took_effect(card) for card in cards.placed(marked(made), cards.lanes(made), 0.0))
+
+
+def test_a_lock_that_refused_somebody_was_not_taken() -> None:
+    """Whoever asked for an expired lock in vain is not told to have taken it."""
+    steps = [
+        step(1, "bidder 1", "SET lock 1 NX PX 2000", "OK", writes="redis/lock"),
+        step(2, "time", "lock expires", writes="redis/lock", choice="expire"),
+        step(3, "bidder 2", "script LOCK(lock, fence) 2000", "nil", writes="redis/lock redis/fence"),
+    ]
+    assert "took it" not in sentence(schedule(steps))
+    assert "bidder 2 took it at step 3" in sentence(schedule([*steps[:2], replace(steps[2], reply="2")]))
 
 
 def test_many_faults_are_counted() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable
 from hashlib import sha1
 from typing import Any, cast
@@ -23,6 +24,9 @@ from oversold.explore.seams.redis_protocol import (
     UNSEEN,
     Command,
     as_bytes,
+    by_pattern,
+    comment,
+    constant,
     keys_declared,
     parsed,
     reads_clock,
@@ -31,6 +35,8 @@ from oversold.explore.seams.redis_protocol import ready as ready_of
 from oversold.schedule import Choice
 from oversold.stores import redis as server
 from oversold.stores.endpoint import Endpoint
+
+SHORT = 4  # digits of a SHA1 that tell a design's scripts apart
 
 
 class RedisServer:
@@ -44,6 +50,7 @@ class RedisServer:
         self._table: dict[str, dict[str, Any]] = {name.upper(): row for name, row in self.admin.command().items()}
         self.others: list[RedisServer] = []  # where a script may be used that was registered here
         self._loaded: set[str] = set()
+        self._called: dict[str, str] = {}  # what a script is called, by its SHA1
         self._known: dict[tuple[bytes, ...], tuple[list[bytes], bool]] = {}
         self._snapshot: list[tuple[bytes, bytes, int]] = []
         self._entries = self._entries_before = 0  # of all streams
@@ -55,7 +62,7 @@ class RedisServer:
         register: Callable[..., Any] = client.register_script
 
         def register_script(script: Any) -> Any:
-            self.preload(script)
+            self.preload(script, constant(script, sys._getframe(1).f_globals))
             return register(script)
 
         client.register_script = register_script  # type: ignore[method-assign]
@@ -96,8 +103,18 @@ class RedisServer:
         words = [self.naming.of(each) for each in arguments]
         if name in SCRIPTS:
             count = int(arguments[1])
-            return f"script({', '.join(words[2 : 2 + count])}) {' '.join(words[2 + count :])}".strip()
+            called = self._script(name, arguments[0].decode())
+            return f"script {called}({', '.join(words[2 : 2 + count])}) {' '.join(words[2 + count :])}".strip()
         return " ".join([name, *words])
+
+    def _script(self, name: str, said: str) -> str:
+        """Return what a script is called, which must be the same in every execution: as it says in its first line,
+        as the code that registers it names it, or by its SHA1."""
+        if name.startswith("FCALL"):
+            return said
+        if name.startswith("EVALSHA"):
+            return self._called.get(said) or said[:SHORT]
+        return comment(said) or sha1(said.encode()).hexdigest()[:SHORT]
 
     def _touched(self, name: str, arguments: list[bytes]) -> tuple[list[bytes] | None, bool]:
         """Return the keys of a command (None: nobody knows) and whether it may write them."""
@@ -112,7 +129,7 @@ class RedisServer:
             return None, True
         flags = {str(flag) for flag in row["flags"]}
         first, last, step = int(row["first_key_pos"]), int(row["last_key_pos"]), int(row["step_count"])
-        if name in SCRIPTS and not self._declares(name, arguments):
+        if (name in SCRIPTS and not self._declares(name, arguments)) or by_pattern(name, arguments):
             return None, True
         if "movablekeys" in flags or first == 0:
             keys = self.keys_of(name, arguments)
@@ -148,13 +165,16 @@ class RedisServer:
 
     # What came of a command
 
-    def preload(self, script: str | bytes) -> None:
-        """Have a script loaded, so that its first use looks like every other one."""
+    def preload(self, script: str | bytes, name: str = "") -> None:
+        """Have a script loaded, so that its first use looks like every other one; `name` is what it is called."""
         text = script if isinstance(script, str) else script.decode()
+        called = comment(text) or name
         for each in (self, *self.others):
             if text not in each._loaded:
                 each.admin.script_load(text)
                 each._loaded.add(text)
+            if called:
+                each._called.setdefault(sha1(text.encode()).hexdigest(), called)
 
     def numbered(self, commands: list[Command]) -> bool:
         """Give the entries of streams ids that are the same in every execution; false when there is none to

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+import textwrap
+from collections.abc import Callable, Mapping
 from typing import Any
 
 LONGEST_LEASE_MS = 3_600_000  # a key that lives longer is no lease: what it holds is to stay
@@ -15,6 +16,7 @@ IDLE = {
     "DEL", "UNLINK", "HDEL", "SADD", "SREM", "SETNX", "MSETNX", "HSETNX", "EXPIRE", "PEXPIRE", "PERSIST", "LREM",
     "LPOP", "RPOP", "BLPOP", "BRPOP", "SPOP", "ZREM", "XACK", "XDEL", "SET", "GETDEL", "XREADGROUP", "XAUTOCLAIM",
 }  # fmt: skip
+LONGEST_NAME = 24  # characters of what a script is called
 SCRIPTS = {"EVAL", "EVALSHA", "FCALL", "EVAL_RO", "EVALSHA_RO", "FCALL_RO"}
 # After these a key may live for a time only, or for ever again.
 LEASING = SCRIPTS | {
@@ -52,9 +54,41 @@ def keys_declared(script: str) -> bool:
     )
 
 
+def by_pattern(name: str, arguments: list[bytes]) -> bool:
+    """Tell whether a command reads keys that it makes of a pattern, of which COMMAND GETKEYS knows nothing.
+
+    >>> by_pattern("SORT", [b"bids", b"by", b"rank:*"]), by_pattern("SORT", [b"bids", b"DESC"])
+    (True, False)
+    """
+    return name in {"SORT", "SORT_RO"} and not {b"BY", b"GET"}.isdisjoint(each.upper() for each in arguments)
+
+
 def reads_clock(script: str) -> bool:
     """Tell whether a Lua script asks the server for the time."""
     return re.search(r"""p?call\(\s*['"]time['"]""", script, re.IGNORECASE) is not None
+
+
+def comment(script: str) -> str:
+    """Return what a Lua script says of itself in its first line, in few words; empty where it begins otherwise, or
+    tells of its keys and arguments only.
+
+    >>> comment("-- take what fits\\nreturn 1"), comment("-- KEYS: stock\\nreturn 1"), comment("return 1")
+    ('take what fits', '', '')
+    """
+    first = script.lstrip().partition("\n")[0]
+    if not first.startswith("--") or first.startswith(("--[[", "--[=")):
+        return ""
+    said = first.lstrip("- ")
+    return "" if said.startswith(("KEYS", "ARGV")) else textwrap.shorten(said, LONGEST_NAME, placeholder="")
+
+
+def constant(script: str | bytes, names: Mapping[str, Any]) -> str:
+    """Return which of some global names stands for a script; empty where none does.
+
+    >>> constant("return 1", {"TAKE": "return 1", "left": 1}), constant("return 2", {})
+    ('TAKE', '')
+    """
+    return next((name for name, value in names.items() if type(value) is type(script) and value == script), "")
 
 
 def parsed(packed: Any) -> list[Command]:

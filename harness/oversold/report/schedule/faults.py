@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from oversold.report.schedule.keys import named, payment, touches
+from oversold.report.schedule.keys import effective, named, payment, touches
 from oversold.schedule import Choice, Schedule, Step
 
 _SHORT = 36  # characters of a command that a sentence quotes
@@ -22,6 +22,7 @@ _SIGNS: dict[Choice, str] = {
     "lost_reply": "reply lost",
     "lie": "paid, says failed",
     "step_fails": "a later step fails",
+    "gives_up": "waits no longer",
     "expire": "by itself",
     "evict": "by itself",
     "time_passes": "by itself",
@@ -62,13 +63,13 @@ def _told(all_steps: Sequence[Step], step: Step) -> str:
         channel = payment(step)[0]
         who = f"channel {channel}" if channel else "a channel"
         return f"{who} paid and said failed at step {step.number}; {_next(all_steps, step)}"
-    if step.choice == "step_fails":
-        return (
-            f"a later step of {step.actor}'s pipeline failed at step {step.number}, so what it held is given back"
-        )
-    if step.choice == "time_passes":
-        return f"time passed for everybody at step {step.number}"
-    return _gone(all_steps, step)
+    at = f"at step {step.number}"
+    plain = {
+        "step_fails": f"a later step of {step.actor}'s pipeline failed {at}, so what it held is given back",
+        "gives_up": f"{step.actor} stopped waiting {at}{_without(all_steps, step)}",
+        "time_passes": f"time passed for everybody {at}",
+    }
+    return plain.get(step.choice) or _gone(all_steps, step)
 
 
 def _lost(step: Step) -> str:
@@ -99,6 +100,12 @@ def _next(all_steps: Sequence[Step], step: Step) -> str:
     return f"{step.actor} did nothing more"
 
 
+def _without(all_steps: Sequence[Step], step: Step) -> str:
+    """Tell with what an actor went on that had waited in vain."""
+    mine = next((each for each in all_steps if each.number > step.number and each.actor == step.actor), None)
+    return f", and went on with {short(mine.operation)} at step {mine.number}" if mine else ""
+
+
 def _death(all_steps: Sequence[Step], step: Step) -> str:
     back = next((each for each in all_steps if each.number > step.number and each.actor == step.actor), None)
     end = f", and came back at step {back.number}" if back else ""
@@ -116,7 +123,7 @@ def _gone(all_steps: Sequence[Step], step: Step) -> str:
         return f"the cache forgot {name} at step {step.number}"
     if not key:
         return f"{short(step.operation)} at step {step.number}"
-    changes = [each for each in all_steps if each.changed and touches(each.writes, key) and each is not step]
+    changes = [each for each in all_steps if effective(each) and touches(each.writes, key) and each is not step]
     before = [each for each in changes if each.number < step.number]
     if not before:
         return f"{thing} expired at step {step.number}"

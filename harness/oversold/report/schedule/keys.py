@@ -8,6 +8,7 @@ from oversold.schedule import Step
 
 LOCKS = "sql-lock/"  # what a transaction locks at once; what it writes is among the keys of its COMMIT
 _LOOKS, _UNDOES, _ENDS = "SELECT", "ROLLBACK", "COMMIT"
+_SCRIPT, _REFUSED = "script", ("0", "nil")
 
 
 def meet(one: str, other: str) -> bool:
@@ -46,15 +47,24 @@ def named(key: str) -> str:
     return rest.removesuffix("/*") if rest not in {"", "*"} else store
 
 
+def effective(step: Step) -> bool:
+    """Tell whether a step is known to have changed something.
+
+    Of a Redis script that was not watched more closely it is only believed. One that answers 0 or nil has refused,
+    as far as anybody knows.
+    """
+    return step.changed and not (_word(step).startswith(_SCRIPT.upper()) and step.reply in _REFUSED)
+
+
 def looks(step: Step, key: str) -> bool:
     """Tell whether a step looks at a key and decides nothing, even if it locks it."""
-    return touches(step.reads, key) and (not step.changed or _word(step) == _LOOKS)
+    return touches(step.reads, key) and (not effective(step) or _word(step) == _LOOKS)
 
 
 def acts(step: Step) -> bool:
     """Tell whether a step writes data with effect; locking and undoing are none."""
     word = _word(step)
-    if not step.changed or word in {_LOOKS, _UNDOES}:
+    if not effective(step) or word in {_LOOKS, _UNDOES}:
         return False
     return word != _ENDS or any(not key.startswith(LOCKS) for key in step.writes)
 

@@ -17,6 +17,7 @@ from oversold.schedule import Schedule, Step
 NARROWEST = 14  # characters; below that a lane cannot be read
 _NUMBERS = 6  # characters that the column of step numbers takes
 _BETWEEN = 3  # characters between two columns
+_WIDTH = 4  # characters of a step's number
 
 # Plain ASCII, so that a pipe or a log can have it.
 _LANES = Box("    \n  | \n -+ \n  | \n  | \n  | \n  | \n    \n", ascii=True)
@@ -42,7 +43,7 @@ def drawn(schedule: Schedule, width: int) -> RenderableType:
 
 def _table() -> Table:
     table = Table(box=_LANES, show_edge=False, pad_edge=False, header_style="bold")
-    table.add_column("step", justify="right", no_wrap=True, min_width=4)
+    table.add_column("step", justify="right", no_wrap=True, min_width=_WIDTH)
     return table
 
 
@@ -69,6 +70,17 @@ def _list(rows: list[Row | Again]) -> Table:
         else:
             table.add_row(_number(row), printable(row.step.actor), _cell(row))
     return table
+
+
+def told(row: Row | Again) -> Text:
+    """Return one row by itself, with the signs of `drawn`: number, actor, command and reply, what is beside it."""
+    if isinstance(row, Again):
+        return Text(f" ... | {row.text}", "italic")
+    number = _number(row)
+    number.pad_left(_WIDTH - len(number))
+    first, *others = (Text(f"{printable(row.step.actor)}: ") + _cell(row)).split("\n")
+    below = [Text.assemble(" " * _WIDTH, " | ", other) for other in others]
+    return Text("\n").join([Text.assemble(number, " | ", first), *below])
 
 
 def _number(row: Row) -> Text:

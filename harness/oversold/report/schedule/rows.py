@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from oversold.report.schedule.keys import effective
 from oversold.schedule import Step
 
 _LONGEST = 12  # steps of a circle
@@ -88,7 +89,7 @@ def _repeated(steps: Sequence[Step], at: int, keep: Collection[int]) -> tuple[in
         times = 1
         while _round_follows(steps, at + period * times, block, keep):
             times += 1
-        if (period == 1 and times > 1 and not block[0].changed) or (period > 1 and times >= _ROUNDS):
+        if (period == 1 and times > 1 and not effective(block[0])) or (period > 1 and times >= _ROUNDS):
             return period, times
     return 1, 1
 

@@ -5,7 +5,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from oversold.report.schedule import faults
-from oversold.report.schedule.keys import LOCKS, acts, acts_on, ends, looks, meet, named, payment, touches
+from oversold.report.schedule.keys import (
+    LOCKS,
+    acts,
+    acts_on,
+    effective,
+    ends,
+    looks,
+    meet,
+    named,
+    payment,
+    touches,
+)
 from oversold.report.schedule.rows import circle
 from oversold.report.tables import printable
 from oversold.schedule import NOBODY, Schedule, Step
@@ -80,7 +91,7 @@ def _overtaken(schedule: Schedule, read: Step, key: str) -> Stale | None:
         if act is None or step.number >= act.number:
             break
         later = step.number > read.number and step.actor != read.actor
-        if later and step.changed and touches(step.writes, key):
+        if later and effective(step) and touches(step.writes, key):
             return Stale(key, read, step, act)
     return None
 
@@ -210,7 +221,7 @@ def _standstill(schedule: Schedule) -> list[str]:
 def _waiting(schedule: Schedule, actor: str) -> str:
     """Tell what an actor's last step asked for in vain, and who has it."""
     last = [step for step in schedule.steps if step.actor == actor][-1]
-    if not last.writes or last.changed or last.choice != "go" or not last.reply:
+    if not last.writes or effective(last) or last.choice != "go" or not last.reply:
         return ""
     key = last.writes[0]
     if key.startswith(("sql", "channel/")):
@@ -218,7 +229,7 @@ def _waiting(schedule: Schedule, actor: str) -> str:
     holders = [
         step
         for step in schedule.steps
-        if step.changed and step.actor != actor and any(meet(key, k) for k in step.writes)
+        if effective(step) and step.actor != actor and any(meet(key, k) for k in step.writes)
     ]
     if not holders or holders[-1].actor in NOBODY:
         return f"{actor} waits for {named(key)}"

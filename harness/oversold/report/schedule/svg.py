@@ -23,6 +23,7 @@ from oversold.report.schedule.cards import (
     wrapped,
 )
 from oversold.report.schedule.colours import paint
+from oversold.report.schedule.keys import effective
 from oversold.report.schedule.marks import ending, marked
 from oversold.report.schedule.rows import Row
 from oversold.report.schedule.shapes import arrow_head, box, line, sign, text
@@ -145,7 +146,7 @@ def _card(card: Card) -> str:
 
 
 def _took_effect(card: Card) -> bool:
-    return isinstance(card.row, Row) and card.row.step.changed and not is_event(card)
+    return isinstance(card.row, Row) and effective(card.row.step) and not is_event(card)
 
 
 def _frame(card: Card) -> str:
