@@ -28,8 +28,8 @@ bench: $(VENV)/.installed ## oversold beside plain Locust, redis-benchmark, k6, 
 explored: $(VENV)/.installed ## explore every design of the catalogue and write docs/explored.md (about 20 minutes)
 	$(BIN)/python benchmarks/explored.py
 
-mutants: $(VENV)/.installed ## break the sound designs systematically, and see which breaks the explorer finds
-	$(BIN)/python -m tests.mutants
+mutants: $(VENV)/.installed ## break the sound designs, and see which breaks the explorer finds: docs/mutants.md (40 minutes)
+	$(BIN)/python -m tests.mutants --markdown docs/mutants.md
 
 $(VENV)/.installed: requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "oversold needs Python 3.11 or newer: make PYTHON=python3.11 ...")'

@@ -7,8 +7,7 @@ import json
 import multiprocessing
 import sys
 import time
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -19,7 +18,7 @@ from typing import get_args
 from oversold.explorations.servers import Stores
 from oversold.explore.stage import Store
 from oversold.stores.providers import StoreChoice
-from tests.mutants import corpus, designs
+from tests.mutants import corpus, page
 from tests.mutants.explanations import explanations
 from tests.mutants.hunting import Hunted, Hunter, expected
 from tests.mutants.originals import Originals, Seen
@@ -28,7 +27,6 @@ BUDGET_S = 60.0
 BATCH = 8
 KEPT = Path("reports") / "mutants"
 NOTES = "found.jsonl"  # what came of each mutant, so that a run that was stopped goes on where it was
-KINDS = ("safety", "otherwise")
 
 
 def main(words: Sequence[str]) -> int:
@@ -41,7 +39,7 @@ def main(words: Sequence[str]) -> int:
     parser.add_argument("--jobs", type=int, default=2, help="how many are explored at a time")
     parser.add_argument("--store", choices=get_args(Store), default="real", help="where there is a fake of it")
     parser.add_argument("--kept", type=Path, default=KEPT, help="folder of what the designs themselves show")
-    parser.add_argument("--markdown", type=Path, help="where to write the table")
+    parser.add_argument("--markdown", type=Path, help="where to write the page")
     parser.add_argument("--fresh", action="store_true", help="forget what earlier runs have found")
     parser.add_argument("--survivors", action="store_true", help="explore those again that have survived")
     given = parser.parse_args(words)
@@ -65,10 +63,10 @@ def main(words: Sequence[str]) -> int:
         note(notes, hunted)
         print(line(hunted, len(found), len(chosen)), flush=True)
     known = explanations([mutant.name for mutant in corpus.mutants()])
-    text = "\n".join(table(found, known))
+    text = "\n".join(page.table(found, known))
     print(f"\n{text}\n\n{len(found):,} mutants in {time.monotonic() - started:.0f} s.")
     if given.markdown:
-        given.markdown.write_text(f"{text}\n", encoding="utf-8")
+        given.markdown.write_text("\n".join(page.lines(found, known)), encoding="utf-8")
     wrong = [hunted for hunted in found if not expected(hunted, known)]
     for hunted in wrong:
         name = hunted.mutant.name
@@ -139,39 +137,6 @@ def line(hunted: Hunted, number: int, total: int) -> str:
     if hunted.kind == "survived":
         what += ", ".join(each.outcome for each in hunted.seen)
     return f"{number}/{total} {hunted.mutant.name}: {what}, {runs} schedules, {hunted.seconds:.2f} s"
-
-
-def table(found: Iterable[Hunted], known: dict[str, tuple[str, str]]) -> Iterator[str]:
-    """Yield the lines of a Markdown table by design, and the share that was found."""
-    counts: dict[str, Counter[str]] = {}
-    for hunted in found:
-        count = counts.setdefault(hunted.mutant.design, Counter())
-        kind = hunted.kind
-        if kind == "survived":
-            kind = known.get(hunted.mutant.name, ("unexplained", ""))[0]
-        count[kind] += 1
-    columns = [*KINDS, "equivalent", "gap", "unexplained"]
-    yield f"| design | mutants | {' | '.join(columns)} |"
-    yield f"|{'---|' * (len(columns) + 2)}"
-    whole: Counter[str] = Counter()
-    for name in designs.names():
-        if name in counts:
-            whole += counts[name]
-            yield _row(name, counts[name], columns)
-    yield _row("all", whole, columns)
-    live = sum(whole[each] for each in columns if each != "equivalent")
-    hits = sum(whole[each] for each in KINDS)
-    yield ""
-    yield (
-        f"Found: {hits:,} of {live:,} mutants that differ from their design ({hits / max(1, live):.1%}); "
-        f"{whole['equivalent']:,} do not differ, {whole['stillborn']:,} cannot even be opened."
-    )
-
-
-def _row(name: str, count: Counter[str], columns: Sequence[str]) -> str:
-    return (
-        f"| {name} | {sum(count[each] for each in columns)} | {' | '.join(str(count[each]) for each in columns)} |"
-    )
 
 
 if __name__ == "__main__":

@@ -95,6 +95,7 @@ class Actor:
         self.ready: Callable[[], bool] | None = None
         self.faults: tuple[Choice, ...] = ()
         self.times_out = self.timed_out = False
+        self.asked: tuple[int, bool] | None = None  # what `ready` said of which version of its keys
         self.dead = self.done = False
         self.error: BaseException | None = None
         self.hit = False  # the connection failed under it: whatever its code raises from then on may come of that
@@ -132,7 +133,7 @@ class Actor:
             )
         assert self.execution is not None
         self.pending, self.ready, self.faults = operation, ready, faults
-        self.times_out, self.timed_out = times_out, False
+        self.times_out, self.timed_out, self.asked = times_out, False, None
         # Who repeats a loop waits for a change of any of its keys: whoever makes one does not commute with that.
         waits_for = frozenset(key for taken in self.loops for key in taken.operation.keys)
         self.due = replace(operation, reads=operation.reads | waits_for) if waits_for else operation

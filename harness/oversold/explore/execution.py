@@ -201,7 +201,7 @@ class Execution:
         it sleeps no longer than its tries take.
         """
         for _ in range(TRIES):
-            blocked = actor.pending if actor.ready is not None and not actor.ready() else None
+            blocked = None if self._served(actor) else actor.pending
             actor.timed_out = blocked is not None
             self._go_on(actor, "go")
             while not actor.slept and actor.repeats and not self.steps[-1].changed:
@@ -215,7 +215,7 @@ class Execution:
         """Tell whether an actor that waits may do something else some day, although nothing changes."""
         if actor.daemon or actor.pending is None:
             return False
-        return self._parked(actor) if actor.ready is None or actor.ready() else actor.times_out
+        return self._parked(actor) if self._served(actor) else actor.times_out
 
     def _bury(self, actor: Actor) -> None:
         if self.died is not None:
@@ -245,9 +245,19 @@ class Execution:
 
     def _able(self, actor: Actor) -> bool:
         """Tell whether an actor's next step can be taken, and would not repeat one that came to nothing."""
-        if self._parked(actor):
-            return False
-        return actor.ready is None or actor.timed_out or actor.ready()
+        return not self._parked(actor) and (actor.timed_out or self._served(actor))
+
+    def _served(self, actor: Actor) -> bool:
+        """Tell whether the store would answer now. What a client may tire of depends on the keys alone, so it is
+        asked again only when they have changed."""
+        if actor.ready is None or actor.pending is None:
+            return True
+        if not actor.times_out:
+            return actor.ready()
+        version = self._version(actor.pending)
+        if actor.asked is None or actor.asked[0] != version:
+            actor.asked = version, actor.ready()
+        return actor.asked[1]
 
     def _parked(self, actor: Actor) -> bool:
         loops = [] if actor.insists else actor.loops

@@ -1,11 +1,13 @@
 """The mutants: operators change what they say, the explanations are about mutants that there are."""
 
 import ast
+from dataclasses import replace
 
 import pytest
-from tests.mutants import by_hand, corpus, designs, explanations, lua, making, operators, run
+from tests.mutants import by_hand, corpus, designs, explanations, lua, making, operators, page, run
 from tests.mutants.edits import Edit, Source
 from tests.mutants.hunting import Hunted, expected
+from tests.mutants.originals import Seen
 
 DESIGN = '''
 SCRIPT = """
@@ -189,6 +191,21 @@ def test_the_table_counts_by_kind():
     """Equivalent mutants do not count against the share that was found."""
     first, second, third = corpus.mutants()[:3]
     found = [Hunted(first, "safety"), Hunted(second, "survived"), Hunted(third, "survived")]
-    lines = list(run.table(found, {second.name: ("equivalent", "the same"), third.name: ("gap", "unseen")}))
+    lines = list(page.table(found, {second.name: ("equivalent", "the same"), third.name: ("gap", "unseen")}))
     assert "| memcached-cas | 3 | 1 | 0 | 1 | 1 | 0 |" in lines
     assert lines[-1].startswith("Found: 1 of 2 mutants that differ from their design (50.0%); 1 do not differ")
+    whole = "\n".join(page.lines(found, {second.name: ("equivalent", "the same"), third.name: ("gap", "unseen")}))
+    gaps, same = whole.partition("## Gaps")[2].split("## Equivalent")
+    assert ("- unseen" in gaps, "- the same" in same) == (True, True)
+
+
+def test_what_was_found_is_known_in_the_next_run(tmp_path):
+    """A run that was stopped goes on where it was; a mutant that is another one by now is explored again."""
+    first, second = corpus.mutants()[:2]
+    notes = tmp_path / run.NOTES
+    assert run.noted(notes) == {}
+    seen = Seen("VIOLATION", "oversubscription", "1 of 1", frozenset({("leak", "lost_reply")}), 7, 0.5)
+    hunted = Hunted(first, "safety", "oversubscription", 1, [seen])
+    run.note(notes, hunted)
+    run.note(notes, Hunted(replace(second, edit=replace(second.edit, new="other")), "survived"))
+    assert run.noted(notes) == {first.name: hunted}

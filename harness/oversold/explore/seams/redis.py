@@ -195,13 +195,19 @@ class RedisServer:
         """Look which of the keys that were written have a lease now."""
         for name, arguments in commands:
             if name in LEASING or self.leases:
-                keys, _ = self._touched(name, arguments)
-                for key in keys or []:
+                keys, writing = self._touched(name, arguments)
+                for key in self._may_lease(name, arguments, keys or []) if writing else ():
                     lives_ms = self.lives_ms(key)
                     if 0 < lives_ms <= LONGEST_LEASE_MS:
                         self.leases[self._key(key)] = key
                     else:
                         self.leases.pop(self._key(key), None)
+
+    def _may_lease(self, name: str, arguments: list[bytes], keys: list[bytes]) -> list[bytes]:
+        """Return of which of the keys that a command wrote the lease may be another one now."""
+        leased = any(self._key(key) in self.leases for key in keys)
+        for_ever = name == "SET" and len(arguments) == 2
+        return keys if leased or (name in LEASING and not for_ever) else []
 
     def lives_ms(self, key: bytes) -> int:
         """Return how long a key is still to live; not positive when for ever, or when there is none."""
