@@ -18,7 +18,7 @@ from oversold.explore.world import World
 from oversold.model import Hold
 from oversold.platform.faults import connection_lost
 from oversold.strategies import registry
-from oversold.strategies.bids.stock_table import REMAINING, WRITE, StockRow
+from oversold.strategies.bids.stock_table import REMAINING, WRITE, StockRow, is_conflict
 
 pytestmark = pytest.mark.servers
 
@@ -307,23 +307,58 @@ def test_who_waits_is_not_sent(table, store):
     assert tables.run(work, work, chooser)[1] == [None, None]
 
 
+def taking(*names, tries=1):
+    """Return a body that sets rows in turn, and begins again so often where the server undoes it."""
+
+    def work(client):
+        for attempt in range(1, tries + 1):
+            try:
+                for name in names:
+                    put(client, name, 5)
+                client.commit()
+            except sa.exc.OperationalError:
+                client.rollback()
+                if attempt == tries:
+                    raise
+            else:
+                return
+
+    return work
+
+
 @both
-def test_a_wait_in_a_circle_is_a_deadlock(table, store):
-    """Two who take the same rows in opposite orders end in a deadlock; in the same order they do not."""
+@pytest.mark.parametrize("victim", ["x", "y"])
+def test_one_of_a_circle_of_waits_is_undone(table, store, victim):
+    """Of two who take the same rows in opposite orders either may be undone, with the server's own error, and the
+    other goes on; who tries again comes through; in the same order nobody is undone."""
     tables = table(store)
+    crossed = taking("a", "b"), taking("b", "a")
+    execution, errors = tables.run(*crossed, lambda: Fixed("x", "y", victim))
+    assert execution.ending == ""
+    lost = errors["xy".index(victim)]
+    assert is_conflict(lost)
+    assert errors.count(None) == 1
+    assert execution.steps[2].reply.lower().startswith("deadlock")
+    assert execution.steps[2].changed  # its locks are free
+    retried = taking("a", "b", tries=2), taking("b", "a", tries=2)  # who had waited comes first
+    assert tables.run(*retried, lambda: Fixed("x", "y", victim))[1] == [None, None]
+    in_order = tables.run(taking("a", "b"), taking("a", "b"), lambda: Fixed("x", "y", "x", "y"))
+    assert in_order[1] == [None, None]
 
-    def taking(*names):
-        def work(client):
+
+def test_mariadb_breaks_no_circle_of_named_locks(table):
+    """Who waits for each other by GET_LOCK is left waiting, as the server does."""
+    tables = table("mariadb")
+
+    def work(*names):
+        def body(client):
             for name in names:
-                put(client, name, 5)
-            client.commit()
+                client.execute(sa.text(f"SELECT GET_LOCK('{name}', 9)"))
 
-        return work
+        return body
 
-    crossed, _ = tables.run(taking("a", "b"), taking("b", "a"), lambda: Fixed("x", "y", "x", "y"))
-    assert crossed.ending == "deadlock"
-    in_order, _ = tables.run(taking("a", "b"), taking("a", "b"), lambda: Fixed("x", "y", "x", "y"))
-    assert in_order.ending == ""
+    execution, _ = tables.run(work("one", "two"), work("two", "one"), lambda: Fixed("x", "y", "x", "y"))
+    assert execution.ending == "deadlock"
 
 
 @both
@@ -412,6 +447,7 @@ def test_who_is_undone_is_the_same_in_every_execution(table):
     tables = table("sql")
     for client in tables.clients:
         client.execution_options(isolation_level="SERIALIZABLE")
+    tables.server.remember()
 
     def crossing(read, written):
         def work(client):
@@ -549,11 +585,156 @@ def test_doubts(table, first, doubted):
     assert doubted in "".join(tables.server.doubts)
 
 
+class Crossed(StockRow):
+    """Takes two rows in an order that differs between bidders, then sells without another look at the stock."""
+
+    def open(self, tranche):
+        """Add the two rows."""
+        super().open(tranche)
+        metadata.create_all(self._sql)
+        self._sql.execute(sa.insert(shares), [{"name": "1", "rest": 0}, {"name": "2", "rest": 0}])
+        self._sql.commit()
+
+    def reserve(self, bid):
+        """Lock both, in three tries."""
+        rows = ["1", "2"] if bid.bid_id.endswith("1") else ["2", "1"]
+        for _ in range(3):
+            try:
+                return self._taken(bid, rows)
+            except sa.exc.OperationalError:
+                self._sql.rollback()
+        return Hold("busy")
+
+    def _taken(self, bid, rows):
+        for row in rows:
+            self._sql.execute(sa.select(shares.c.rest).where(shares.c.name == row).with_for_update())
+        remaining = self._sql.execute(REMAINING, {"tranche": bid.tranche_id}).scalar_one()
+        if remaining >= bid.amount_fen:
+            self._sql.execute(WRITE, {"tranche": bid.tranche_id, "rest": remaining - bid.amount_fen})
+        self._sql.commit()
+        return Hold("ok" if remaining >= bid.amount_fen else "sold_out")
+
+
+class CrossedInVain(Crossed):
+    """Takes a conflict for a sale."""
+
+    def reserve(self, bid):
+        """Lock both, or sell all the same."""
+        hold = super().reserve(bid)
+        return hold if hold.verdict == "sold_out" else Hold("ok")
+
+    def _taken(self, bid, rows):
+        try:
+            return super()._taken(bid, rows)
+        except sa.exc.OperationalError:
+            self._sql.rollback()
+            return Hold("ok")
+
+
+@both
+def test_a_loop_around_a_deadlock_is_explored(explored, store):
+    """A design that tries again when the server undoes it holds in every order; planted: one that sells then."""
+    found = explored(store, Crossed, Crowd(2, 1))
+    assert not [broken for _, broken in found if broken]
+    replies = {step.reply.lower()[:8] for execution, _ in found for step in execution.steps}
+    assert "deadlock" in replies
+    assert unsafe(explored(store, CrossedInVain, Crowd(2, 1), until=unsafe)[-1][1])
+
+
+def test_a_loop_around_a_deadlock_is_reduced_soundly(explored):
+    """Leaving out orders leaves out no outcome where the server undoes one of a circle."""
+    for strategy in (Crossed, CrossedInVain):
+        fewer, all_of_them = (
+            explored("sql", strategy, Crowd(2, 1), reduction=reduction) for reduction in (True, False)
+        )
+        assert len(fewer) < len(all_of_them)
+        assert outcomes(fewer) == outcomes(all_of_them)
+
+
+@both
+def test_what_was_set_is_forgotten_by_the_next_execution(table, store):
+    """A SET for the whole session is undone between two executions, and what the explorer set is there again;
+    what was set before data are remembered stays."""
+    tables = table(store)
+    if store == "sql":
+        name, word = "application_name", "SET application_name = 'mine'"
+        look = "SELECT current_setting('application_name'), to_regclass('shares') IS NOT NULL, now()"
+        level = "SET SESSION CHARACTERISTICS AS TRANSACTION ISOLATION LEVEL SERIALIZABLE"
+        levels = "SELECT current_setting('transaction_isolation')"
+    else:
+        name, word = "max_sort_length", "SET SESSION max_sort_length = 99"
+        look = "SELECT @@max_sort_length, (SELECT count(*) FROM shares), now()"
+        level, levels = "SET SESSION TRANSACTION ISOLATION LEVEL SERIALIZABLE", "SELECT @@tx_isolation"
+    seen = []
+
+    def work(client):
+        seen.append((*client.execute(sa.text(look)).one(), client.execute(sa.text(levels)).scalar_one()))
+        client.rollback()
+        client.execute(sa.text(word))
+        client.execute(sa.text(level))
+        client.commit()
+
+    for _ in range(2):
+        tables.run(work, idle, Fixed())
+    assert seen[0] == seen[1], name
+    tables.clients[0].execute(sa.text(word))
+    tables.clients[0].commit()
+    tables.server.remember()
+    tables.run(work, idle, Fixed())
+    assert seen[2][0] != seen[0][0]
+
+
+def test_mariadb_refuses_to_explore_dirty_reads(table):
+    """READ UNCOMMITTED is an escape that says so, whichever way it is asked for; PostgreSQL has none."""
+    words = (
+        "SET SESSION TRANSACTION ISOLATION LEVEL READ UNCOMMITTED",
+        "SET tx_isolation = 'READ-UNCOMMITTED'",
+    )
+    for word in words:
+        with pytest.raises(Escape, match="READ UNCOMMITTED is not explored"):
+            table("mariadb").run(waiting_for(word), idle, Fixed())
+    tables = table("sql")
+    word = "SET TRANSACTION ISOLATION LEVEL READ UNCOMMITTED"
+    assert tables.run(waiting_for([word, "SELECT 1"]), idle, Fixed())[1] == [None, None]
+    assert tables.server.level("READ UNCOMMITTED") == "READ COMMITTED"
+
+
 @pytest.mark.parametrize("word", ["CURRENT_TIMESTAMP", "localtime", "timestamp 'now'", "pg_catalog.now()"])
 def test_the_real_time_is_refused(table, word):
     """A clock that does not stand still is an escape that names its mend."""
     with pytest.raises(Escape, match=r"write now\(\)"):
         table("sql").run(waiting_for(f"SELECT {word}"), idle, Fixed())
+
+
+def test_a_named_lock_is_found_by_its_name_in_the_text(table):
+    """Whoever waits for a lock that the text of GET_LOCK names is not sent until it is free."""
+    tables = table("mariadb")
+
+    def work(client):
+        client.execute(sa.text("SELECT GET_LOCK('all sales', 9)"))
+        client.execute(sa.text("SELECT RELEASE_LOCK('all sales')"))
+
+    execution, errors = tables.run(work, work, lambda: Fixed("x", "y", "x", "y"))
+    assert errors == [None, None]
+    assert [step.actor for step in execution.steps] == ["x", "x", "y", "y"]
+
+
+def test_tables_that_one_statement_writes_together(table):
+    """Each table of an UPDATE of several is filled again; planted: a row of the second one changes."""
+    tables = table("mariadb")
+    tables.looker.execute(sa.text("CREATE TABLE more (name varchar(20) PRIMARY KEY)"))
+    tables.looker.execute(sa.text("INSERT INTO more VALUES ('a')"))
+    tables.looker.commit()
+    tables.server.remember()
+
+    def work(client):
+        client.execute(sa.text("UPDATE more JOIN shares ON shares.name = more.name SET shares.rest = 9"))
+        client.commit()
+
+    tables.run(work, idle, Fixed())
+    assert tables.rows()["a"] == 9
+    tables.server.reset()
+    assert tables.rows()["a"] == 1
 
 
 @both

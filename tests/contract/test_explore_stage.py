@@ -1,12 +1,20 @@
 """A stage over real servers leaves nothing open: a test session may set hundreds of them on the same servers."""
 
+import signal
+import subprocess
+
 import pytest
 
 from oversold.clock import SystemClock
+from oversold.errors import StoreUnavailableError
+from oversold.explorations.options import Typed, exploration_of
+from oversold.explorations.servers import Stores, explored
 from oversold.explore.execution import Pruned
 from oversold.explore.search import DepthFirst
 from oversold.explore.stage import Stage
 from oversold.stores import postgres, redis
+from oversold.stores.endpoint import free_port
+from oversold.stores.providers import StoreChoice
 from oversold.strategies import registry
 
 pytestmark = pytest.mark.servers
@@ -59,3 +67,43 @@ class CutOff:
 
     def finish(self, execution):
         """Nothing is kept."""
+
+
+@pytest.fixture
+def mortal(eventually):
+    """Start a Redis that may be killed; return its process and URL."""
+    found = redis.find()
+    if found is None:
+        pytest.skip("no redis-server here")
+    port = free_port()
+    argv = [str(found.program), "--port", str(port), "--bind", "127.0.0.1", "--save", ""]
+    with subprocess.Popen(argv, stdout=subprocess.DEVNULL) as process:
+        url = f"redis://127.0.0.1:{port}/0"
+        assert eventually(lambda: answers(url), 10)
+        yield process, url
+        process.kill()
+
+
+def answers(url):
+    """Tell whether a server answers."""
+    try:
+        return bool(redis.probe(url).version)
+    except StoreUnavailableError:
+        return False
+
+
+def test_a_server_that_dies_is_told_as_that(mortal):
+    """A store that is killed in the middle of a search is no verdict over the strategy."""
+    process, url = mortal
+
+    def killing(result):
+        if result.runs == 20:
+            process.send_signal(signal.SIGKILL)
+            process.wait()
+
+    asked = exploration_of(Typed("redis-watch", bidders="3"), "bids")
+    with (
+        pytest.raises(StoreUnavailableError, match="Redis stopped answering"),
+        Stores(StoreChoice(urls={"redis": url})) as servers,
+    ):
+        explored(asked, servers, killing)

@@ -49,6 +49,7 @@ def replayed(
 
     Raises:
         UsageError: a strategy or a store that is not here.
+        StoreUnavailableError: a store is not there, or goes away meanwhile.
     """
     if schedule.broken is None:
         raise UsageError("the file breaks no promise, so there is nothing to repeat: give a counterexample's file")
@@ -63,6 +64,7 @@ def replayed(
         except Diverged as error:
             why = str(error)
             if not changed:
+                stage.require_stores()
                 return Replayed("diverged", changed, None, why)
             execution = played(subject, lambda: Loose(moves(schedule)), schedule.faults)
         finding = next(

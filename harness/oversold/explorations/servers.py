@@ -76,7 +76,12 @@ class Stores:
 
 
 def explored(asked: Exploration, servers: Stores, tell: Callable[[Result], None]) -> Result:
-    """Search, and return what was found."""
+    """Search, and return what was found.
+
+    Raises:
+        StoreUnavailableError: also when a store goes away in the middle of the search.
+        UsageError: a store without a seam.
+    """
     if why := by_its_text(asked.loaded):
         return Result("NONDETERMINISTIC", why=why)
     with servers.stage(asked) as stage:
@@ -84,4 +89,7 @@ def explored(asked: Exploration, servers: Stores, tell: Callable[[Result], None]
             subject = stage.subject(asked.scenario)
         except Escape as error:
             return Result("NONDETERMINISTIC", why=str(error))
-        return Explorer(subject, asked.limits, stage.subject, tell).search()
+        result = Explorer(subject, asked.limits, stage.subject, tell).search()
+        if result.outcome == "NONDETERMINISTIC":
+            stage.require_stores()
+        return result

@@ -202,9 +202,11 @@ class Execution:
         """
         for _ in range(TRIES):
             blocked = None if self._served(actor) else actor.pending
+            if blocked and not actor.times_out:
+                return  # it waits for somebody else's lock
             actor.timed_out = blocked is not None
             self._go_on(actor, "go")
-            while not actor.slept and actor.repeats and not self.steps[-1].changed:
+            while not actor.slept and actor.repeats and self._served(actor) and not self.steps[-1].changed:
                 self._go_on(actor, "go")
             again = actor.pending is not None and (actor.pending == blocked if blocked else bool(actor.loops))
             if not again or self.steps[-1].changed:

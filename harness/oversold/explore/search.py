@@ -104,12 +104,14 @@ class DepthFirst:
         self.lessons += 1
 
     def _correct(self, node: Node, options: Sequence[Option]) -> None:
-        """Take out of a node what was never possible; choose again where that was chosen."""
-        known = {option.key for option in node.options}
-        possible = [option for option in options if option.key in known]
-        if len(possible) != len(options) or len(possible) == len(node.options):
+        """Take out of a node what was never possible, and add what is: who closes a circle of waits, of whom one
+        will be undone. Choose again where that was chosen."""
+        known, before = {option.key for option in node.options}, {option.actor for option in node.options}
+        new = [option for option in options if option.key not in known]
+        if any(option.actor in before for option in new) or [*options] == [*node.options]:
             return
         node.options = options
+        node.wanted.update(option.key for option in new)
         keys = {option.key for option in options}
         if node.chosen.key not in keys:
             tried = {option.key for option in node.done}

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import nullcontext, suppress
 from typing import Any, Literal
 
-from oversold.errors import UsageError
+from oversold.errors import OversoldError, StoreUnavailableError, UsageError
 from oversold.explore import fingerprint
 from oversold.explore.bidding import Sale, crowd_of
 from oversold.explore.naming import Naming
 from oversold.explore.subject import Code, Scenario, Subject
 from oversold.explore.world import Seam, World
 from oversold.plan import Kind
+from oversold.platform.faults import connection_lost
 from oversold.stores.endpoint import Endpoint
-from oversold.stores.providers import LABELS, close
+from oversold.stores.providers import LABELS, SERVERS, close
 
 Store = Literal["real", "fake"]
 KEPT = 3  # subjects besides the first one
@@ -147,9 +149,27 @@ class Stage:
     def __enter__(self) -> Stage:
         return self
 
-    def __exit__(self, *_: object) -> None:
-        for world in self._worlds:
-            self._close(world)
+    def __exit__(self, kind: object, error: BaseException | None, _: object) -> None:
+        # What cannot be closed since its server has gone would hide why.
+        with suppress(Exception) if error is not None else nullcontext():
+            for world in self._worlds:
+                self._close(world)
+        if isinstance(error, Exception) and not isinstance(error, OversoldError):
+            self.require_stores()
+            if connection_lost(error):
+                raise StoreUnavailableError(CUT) from error
+
+    def require_stores(self) -> None:
+        """Ask each server whether it still answers: what one that does not has done is not the strategy's fault.
+
+        Raises:
+            StoreUnavailableError: one does not.
+        """
+        for endpoint in self._endpoints.values():
+            try:
+                SERVERS[endpoint.store].probe(endpoint.url)
+            except StoreUnavailableError as error:
+                raise StoreUnavailableError(GONE.format(label=LABELS[endpoint.store])) from error
 
     def _close(self, world: World) -> None:
         for seat in world.seats:
@@ -160,6 +180,8 @@ class Stage:
                 close(endpoint.store, seat.clients[store])
 
 
+GONE = "{label} stopped answering during the exploration, so nothing is proven: start it, and explore again"
+CUT = "a store cut its connections during the exploration, so nothing is proven: look why, and explore again"
 SEAMS = frozenset({"redis", "redlock", "memcached", "sql"})
 NO_SEAM = (
     "{label} has no seam, so its commands cannot be taken one at a time: explore the design over another store, "

@@ -269,6 +269,32 @@ def test_who_looks_elsewhere_is_told_apart() -> None:
         assert of_text(sql, ["a"]).besides, sql
 
 
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "UPDATE stock JOIN holds ON holds.sale = stock.id SET holds.state = 'a'",
+        "DELETE holds FROM holds JOIN stock ON stock.id = holds.sale",
+        "UPDATE stock, holds SET holds.state = 'a'",
+        "INSERT holds SELECT * FROM stock",
+        "DELETE QUICK FROM holds",
+        "INSERT LOW_PRIORITY INTO holds VALUES (1)",
+        "INSERT view_of_holds VALUES (1)",
+    ],
+)
+def test_all_that_a_statement_may_write_is_written(sql: str) -> None:
+    """What MariaDB writes by one statement in text is written, whichever of its tables it is; planted: a look is
+    no write."""
+    assert meet(of_text(sql).writes, keys("holds/*"))
+    assert not of_text("SELECT * FROM holds JOIN stock ON stock.id = holds.sale FOR UPDATE").writes
+    assert of_text("INSERT INTO stock SELECT sale FROM holds").writes == keys("stock/*")
+
+
+def test_an_update_of_a_join_writes_all_of_its_tables() -> None:
+    """SQLAlchemy's UPDATE of a join writes both tables."""
+    joined = sa.update(stock.join(holds, holds.c.sale == stock.c.id)).values({holds.c.state: "a"})
+    assert of(joined, dialect=mysql).writes == keys("stock/*", "holds/*")
+
+
 def test_advisory_locks() -> None:
     """An advisory lock is a key of its own, by its name; those that outlive the transaction are told apart."""
     of_transaction = of_text("SELECT pg_advisory_xact_lock(CAST(%(lock)s AS bigint)) IS NOT NULL", {"lock": "7"})

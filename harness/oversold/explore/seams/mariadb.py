@@ -7,6 +7,7 @@ import secrets
 import select
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, cast
 from urllib.parse import urlsplit
@@ -24,7 +25,7 @@ from oversold.explore.naming import Naming
 from oversold.explore.seams.mariadb_place import Place
 from oversold.explore.seams.sql import PATIENCE_MS, SAVEPOINTS, SqlServer
 from oversold.explore.seams.sql_core import Compiled
-from oversold.explore.seams.sql_session import Answer, Session, Statement, answer_of
+from oversold.explore.seams.sql_session import READ_UNCOMMITTED, Answer, Session, Statement, answer_of
 from oversold.schedule import Choice
 from oversold.stores import mariadb as server
 from oversold.stores.endpoint import Endpoint
@@ -40,8 +41,14 @@ REPEATABLE_READ = "REPEATABLE READ"
 EPOCH_S = 1_704_067_200  # 2024-01-01 00:00:00 UTC
 UNDONE = {1213, 1020}  # a deadlock; a row that has changed since the snapshot
 LOST = 2013
+DEADLOCK = (
+    "SIGNAL SQLSTATE '40001' SET MYSQL_ERRNO = 1213, "
+    "MESSAGE_TEXT = 'Deadlock found when trying to get lock; try restarting transaction'"
+)
+RESET = 31  # COM_RESET_CONNECTION: PyMySQL has no name for it
 CACHED_S = 0.11  # the server answers again what it answered, as long as it is asked sooner than after 0.1 s
-LONGEST_S = 10.0  # without a reply and without a reason
+LONGEST_S = 5.0  # without a reply and without a reason; sooner than whoever runs for long is ended
+LITERAL = re.compile(r"""['"]([^'"]*)['"]""")
 # It shows the time of day even where the session's is fixed; it is the same as NOW() for whom time stands still.
 SYSDATE = re.compile(r"\bSYSDATE\s*\(", re.IGNORECASE)
 
@@ -49,7 +56,8 @@ SYSDATE = re.compile(r"\bSYSDATE\s*\(", re.IGNORECASE)
 class MariadbServer(SqlServer):
     """A MariaDB server. All tables of the exploration are in a database of its own, which `close` drops.
 
-    Its clock stands still but for `pass_time`.
+    Its clock stands still but for `pass_time`. Whoever waits by GET_LOCK waits as long as it takes, whatever the
+    time-out that it names: MariaDB wants one, so nearly every design has one, the built-in ones too.
     """
 
     def __init__(
@@ -61,7 +69,7 @@ class MariadbServer(SqlServer):
         self.place = Place(self.admin, f"explore_{secrets.token_hex(4)}")
         url = urlsplit(endpoint.url)._replace(path=f"/{self.place.database}").geturl()
         self._own = replace(endpoint, url=url)
-        self._now_s = self._asked_s = 0.0
+        self.now_s = self._asked_s = 0.0
 
     def connect(self, port: Port) -> sa.Connection:
         """Return an actor's SQLAlchemy connection, whose every exchange waits for its turn at `port`."""
@@ -73,7 +81,7 @@ class MariadbServer(SqlServer):
         )
         connection.session, connection.cursorclass = session, WatchedCursor
         session.connection, session.backend = connection, connection.thread_id()
-        connection.pass_time(self._now_s)
+        connection.pass_time(self.now_s)
         client = server.connect_by(connection.revived)
         self.watch(client, session)
         return client
@@ -94,7 +102,21 @@ class MariadbServer(SqlServer):
         }
         return replace(found, touched=replace(found.touched, locks=frozenset(tables)))
 
+    def level(self, name: str) -> str:
+        """Return what an isolation level is here.
+
+        Raises:
+            Escape: at that level writes are seen before they are committed, which no key here tells.
+        """
+        if name == READ_UNCOMMITTED:
+            raise Escape(f"{READ_UNCOMMITTED} is not explored: use READ COMMITTED, or hunt for it with a burst")
+        return name
+
     # Who waits for whom
+
+    def sees_circle(self, statement: Statement) -> bool:
+        """Tell whether InnoDB finds a circle of waits: not where one waits for a lock by GET_LOCK."""
+        return not statement.touched.held
 
     def _ask(self, sql: str, values: list[Any]) -> list[Any]:
         with self.admin.cursor() as cursor:
@@ -109,7 +131,8 @@ class MariadbServer(SqlServer):
         self._asked_s = time.monotonic()
         if not found and self._ask(WAITS_BY_NAME, [session.backend]) == ["User lock"]:
             values = session.values.values() if isinstance(session.values, dict) else session.values or ()
-            holders = [self._ask("SELECT IS_USED_LOCK(%s)", [str(value)[:64]]) for value in values]
+            names = [*map(str, values), *LITERAL.findall(session.sql)]
+            holders = [self._ask("SELECT IS_USED_LOCK(%s)", [name[:64]]) for name in names]
             found = [holder for (holder,) in holders if holder is not None]
         return found
 
@@ -147,8 +170,8 @@ class MariadbServer(SqlServer):
 
     def pass_time(self, now_s: float) -> None:
         """Let the server's clock show this many seconds since the execution began."""
-        if now_s != self._now_s:
-            self._now_s = now_s
+        if now_s != self.now_s:
+            self.now_s = now_s
             for session in self.sessions:
                 session.connection.pass_time(now_s)
 
@@ -186,7 +209,7 @@ class WatchedConnection(Connection):
 
     session: Session
     server_status: int
-    usual_level = REPEATABLE_READ
+    usual_level = first_level = REPEATABLE_READ  # of transactions that name none
     cursor_under_way: Cursor
 
     def _read_query_result(self, unbuffered: bool = False) -> Any:
@@ -206,7 +229,7 @@ class WatchedConnection(Connection):
                 session.server.cancel(session)
                 raise Escape(
                     f"a statement had no answer for {LONGEST_S:.0f} s, and waits for no explored connection: keep "
-                    "to rows, and take all connections from the context"
+                    "to rows and to locks whose names are values, and take all connections from the context"
                 )
 
     def drain(self) -> None:
@@ -252,6 +275,11 @@ class WatchedConnection(Connection):
         rows = cursor._rows if cursor.description else None  # type: ignore[attr-defined]  # they leave it out
         return answer_of(None if rows is None else list(rows), cursor.rowcount, self.session.server.naming)
 
+    def sacrifice(self) -> Any:
+        """Have the server undo the transaction, and raise what it raises in a deadlock."""
+        super().rollback()
+        super().query(DEADLOCK)
+
     def lose(self, what: str) -> Exception:
         """Die: the server undoes what was open, and the client hears nothing more."""
         self.undo()
@@ -263,7 +291,8 @@ class WatchedConnection(Connection):
 
     def close(self) -> None:
         """End as far as the client can see."""
-        self.undo()
+        with suppress(pymysql.err.MySQLError):  # of a server that has gone there is nothing to undo
+            self.undo()
 
     def undo(self) -> None:
         """Do what the server does when a connection ends."""
@@ -272,14 +301,31 @@ class WatchedConnection(Connection):
             super().rollback()
         if outside:
             super().query("SELECT RELEASE_ALL_LOCKS()")
+        if self.session.settings:
+            self._forget_settings()
+        if self.usual_level != self.first_level:
+            super().query(f"SET SESSION TRANSACTION ISOLATION LEVEL {self.first_level}")
+            self.usual_level = self.first_level
         self.session.ended()
+
+    def _forget_settings(self) -> None:
+        """Undo all that was set, and set again what every connection begins with."""
+        self._execute_command(RESET, "")  # type: ignore[attr-defined]  # they leave it out
+        self._read_ok_packet()  # type: ignore[attr-defined]  # they leave it out
+        self.set_character_set(self.charset, self.collation)
+        self.select_db(self.db)
+        self.autocommit(False)
+        self.usual_level = REPEATABLE_READ
+        self.pass_time(cast(MariadbServer, self.session.server).now_s)
+        self.session.settings = False
+
+    def keep(self) -> None:
+        """Take the level that is set now for that with which every execution begins."""
+        self.first_level = self.usual_level
 
     def revived(self) -> WatchedConnection:
         """Return it as a new connection: with nothing open, and everything as it is at first."""
         self.undo()
         if self.get_autocommit():
             self.autocommit(False)
-        if self.usual_level != REPEATABLE_READ:
-            self.usual_level = REPEATABLE_READ
-            super().query(f"SET SESSION TRANSACTION ISOLATION LEVEL {REPEATABLE_READ}")
         return self

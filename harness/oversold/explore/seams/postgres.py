@@ -6,11 +6,12 @@ import re
 import secrets
 import select
 from collections.abc import Callable, Generator, Iterable
+from contextlib import suppress
 from typing import Any, cast
 
 import psycopg
 import sqlalchemy as sa
-from psycopg import pq
+from psycopg import IsolationLevel, pq
 
 from oversold.clock import SystemClock
 from oversold.explore.actor import Port
@@ -20,7 +21,14 @@ from oversold.explore.seams.postgres_place import Place
 from oversold.explore.seams.sql import PATIENCE_MS, SAVEPOINTS, SqlServer
 from oversold.explore.seams.sql_core import Compiled
 from oversold.explore.seams.sql_keys import bare
-from oversold.explore.seams.sql_session import READ_COMMITTED, Answer, Session, Statement, answer_of
+from oversold.explore.seams.sql_session import (
+    READ_COMMITTED,
+    READ_UNCOMMITTED,
+    Answer,
+    Session,
+    Statement,
+    answer_of,
+)
 from oversold.schedule import Choice
 from oversold.stores import postgres as server
 from oversold.stores.endpoint import Endpoint
@@ -32,6 +40,8 @@ WAYS = (
     "SET enable_seqscan = off; SET enable_bitmapscan = off; SET enable_indexonlyscan = off; "
     "SET plan_cache_mode = force_generic_plan; SET jit = off"
 )
+FORGET = "RESET SESSION AUTHORIZATION; RESET ROLE; RESET ALL; DISCARD TEMP"
+DEADLOCK = "DO $$ BEGIN RAISE EXCEPTION 'deadlock detected' USING ERRCODE = '40P01'; END $$"
 CANCEL = "SELECT pg_cancel_backend(%s)"
 # The clocks that are syntax, and those that a schema in front of the server's cannot take the place of.
 REAL_CLOCK = re.compile(
@@ -67,10 +77,11 @@ class PostgresServer(SqlServer):
             WatchedConnection,
             server.connect_raw(self.endpoint, SystemClock(), 0, autocommit=True, kind=WatchedConnection),
         )
-        connection.execute(f'SET search_path TO "{self.place.schema}", pg_catalog')
-        connection.execute(WAYS, prepare=False)
+        connection.begin_with = f'SET search_path TO "{self.place.schema}", pg_catalog; {WAYS}'
+        connection.execute(connection.begin_with, prepare=False)
         row = connection.execute("SHOW default_transaction_isolation").fetchone()
-        connection.usual_level = str(row[0]).upper() if row else READ_COMMITTED
+        connection.usual_level = self.level(str(row[0]).upper()) if row else READ_COMMITTED
+        connection.first = connection.usual_level, False, None
         connection.session, connection.cursor_factory = session, WatchedCursor
         session.connection, session.backend = connection, connection.info.backend_pid
         client = server.connect_by(connection.revived)
@@ -94,6 +105,10 @@ class PostgresServer(SqlServer):
         if clock:
             raise Escape(f"a statement uses {clock.group()}, the real time, which no replay repeats: write now()")
         return super().statement(sql, parameters, core)
+
+    def level(self, name: str) -> str:
+        """Return what an isolation level is here: nobody reads what is not committed."""
+        return READ_COMMITTED if name == READ_UNCOMMITTED else name
 
     # Who waits for whom
 
@@ -178,7 +193,10 @@ class WatchedConnection(psycopg.Connection[Any]):
     """Waits for its turn before each exchange. It outlives its client's belief that it is dead: see `revived`."""
 
     session: Session
+    begin_with: str  # what it has set from the start
     usual_level = READ_COMMITTED  # of transactions that name none
+    # With what every execution begins: the usual level, whether each statement commits itself, another level.
+    first: tuple[str, bool, IsolationLevel | None] = READ_COMMITTED, False, None
     _gone = False
 
     def wait(self, gen: Generator[Any, Any, Any], *arguments: Any, **options: Any) -> Any:
@@ -211,7 +229,7 @@ class WatchedConnection(psycopg.Connection[Any]):
         if self.autocommit and not self.in_transaction():
             return ""
         level = self.isolation_level
-        return level.name.replace("_", " ") if level is not None else self.usual_level
+        return self.session.server.level(level.name.replace("_", " ")) if level is not None else self.usual_level
 
     def in_transaction(self) -> bool:
         """Tell whether the server says that a transaction is open."""
@@ -239,6 +257,10 @@ class WatchedConnection(psycopg.Connection[Any]):
         ]
         return answer_of(rows, len(rows), naming)
 
+    def sacrifice(self) -> Any:
+        """Have the server undo the transaction, and raise what it raises in a deadlock."""
+        return self.execute(DEADLOCK, prepare=False)
+
     def lose(self, what: str) -> Exception:
         """Die: the server undoes what was open, and the client hears nothing more."""
         self.undo()
@@ -256,7 +278,8 @@ class WatchedConnection(psycopg.Connection[Any]):
 
     def close(self) -> None:
         """End as far as the client can see."""
-        self.undo()
+        with suppress(psycopg.OperationalError):  # of a server that has gone there is nothing to undo
+            self.undo()
         self._gone = True
 
     def undo(self) -> None:
@@ -268,16 +291,24 @@ class WatchedConnection(psycopg.Connection[Any]):
             super().wait(self._rollback_gen())
         if outside:
             self.pgconn.exec_(b"SELECT pg_advisory_unlock_all()")
+        if self.session.settings:
+            self.pgconn.exec_(f"{FORGET}; {self.begin_with}".encode())
+            self.session.settings = False
+        self.usual_level, autocommit, level = self.first
+        if self.autocommit != autocommit:
+            super().wait(self._set_autocommit_gen(autocommit))
+        if self.isolation_level != level:
+            super().wait(self._set_isolation_level_gen(level))
         self.session.ended()
+
+    def keep(self) -> None:
+        """Take what is set now for that with which every execution begins."""
+        self.first = self.usual_level, self.autocommit, self.isolation_level
 
     def revived(self) -> WatchedConnection:
         """Return it as a new connection: with nothing open, and everything as it is at first."""
         self.undo()
         self._gone = False
-        if self.autocommit:
-            super().wait(self._set_autocommit_gen(False))
-        if self.isolation_level is not None:
-            super().wait(self._set_isolation_level_gen(None))
         return self
 
 

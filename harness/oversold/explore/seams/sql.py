@@ -17,14 +17,10 @@ from oversold.explore.operation import EVERYTHING, Operation, meet
 from oversold.explore.seams.sql_core import Compiled, Shape
 from oversold.explore.seams.sql_keys import ADVISORY, touched
 from oversold.explore.seams.sql_session import READ_COMMITTED, Pattern, Said, Session, Statement
+from oversold.explore.seams.sql_settings import TIMEOUTS
 from oversold.explore.seams.sql_text import text_of
 from oversold.stores.endpoint import Endpoint
 
-TIMEOUTS = re.compile(
-    r"\b(?:lock_timeout|statement_timeout|transaction_timeout|innodb_lock_wait_timeout|lock_wait_timeout|"
-    r"max_statement_time)\b",
-    re.IGNORECASE,
-)
 LOCK = re.compile(r"\s*LOCK\b", re.IGNORECASE)
 # Why a search that has walked all its orders has not walked all that there are: here a statement begins when it
 # gets its lock, but at the server before it waits.
@@ -97,6 +93,10 @@ class SqlServer:
         known = int(text) if text.lstrip("-").isdigit() else text
         return self._locks.setdefault(known, f"lock {len(self._locks) + 1}")
 
+    def level(self, name: str) -> str:
+        """Return what an isolation level that a strategy asks for is here."""
+        return name
+
     def looked(self, sql: str) -> None:
         """Note that the explorer itself had something executed: preparing, or asking at the end."""
         if not sql.lstrip().upper().startswith(("SELECT", "SET", "SHOW")):
@@ -114,6 +114,9 @@ class SqlServer:
     def remembered(self, tables: dict[str, Shape]) -> None:
         """Begin with other data: what was learned held for those before."""
         self.tables = tables
+        for session in self.sessions:
+            session.settings = False
+            session.connection.keep()
         self._known.clear()
         self._waits.clear()
         self.fresh()
@@ -129,11 +132,50 @@ class SqlServer:
 
     def ready(self, session: Session, statement: Statement, operation: Operation) -> bool:
         """Tell whether a statement would be served now, as far as is known."""
+        return not self._holders(session, statement, operation)
+
+    def _holders(self, session: Session, statement: Statement, operation: Operation) -> list[Session]:
+        """Return for whom a statement would wait, as far as is known."""
         others = [each for each in self.sessions if each is not session and each.busy]
         if not others:
-            return True
+            return []
         patterns = self._waits.get(session.wants(statement, operation), ())
-        return not any(other.holds(pattern) for pattern in patterns for other in others)
+        return [each for each in others if any(each.holds(pattern) for pattern in patterns)]
+
+    def in_circle(self, session: Session) -> bool:
+        """Tell whether a session waits for itself in the end, so that the server would undo its transaction.
+
+        A server undoes one of the circle: which one depends on what it counts, or on whose clock rings first. So
+        it may be each of them.
+        """
+        known: list[Session] = []
+        left = [session]
+        while left:
+            each = left.pop()
+            if each.asking is not None and self.sees_circle(each.asking[0]):
+                new = [holder for holder in self._holders(each, *each.asking) if holder not in known]
+                known += new
+                left += new
+        return session in known
+
+    def waiting_for(self, session: Session) -> list[tuple[Session, object]]:
+        """Return who waits for a session now, and with what."""
+        return [
+            (each, each.asking)
+            for each in self.sessions
+            if each.asking is not None and session in self._holders(each, *each.asking)
+        ]
+
+    def comes_later(self, session: Session) -> bool:
+        """Tell whether the server has served others by now, who waited for a session when it was undone."""
+        return any(
+            each.asking is not None and each.asking is asking and self.ready(each, *each.asking)
+            for each, asking in session.behind
+        )
+
+    def sees_circle(self, statement: Statement) -> bool:
+        """Tell whether the server finds a circle of waits that this statement is a part of."""
+        return True
 
     def others_busy(self, session: Session) -> bool:
         """Tell whether a statement of this session could have to wait."""

@@ -94,6 +94,9 @@ def _parts(core: Compiled, tables: Mapping[str, Shape]) -> Iterator[Touch]:
     for part in _statements(core.statement):
         if isinstance(part, Select):
             yield from _select(part, core)
+        elif isinstance(part, UpdateBase) and not isinstance(part.table, sa.TableClause):  # a join
+            joined = [each for each in visitors.iterate(part.table) if isinstance(each, sa.TableClause)]
+            yield from (Touch(_full_name(each), writes=True) for each in joined)
         elif isinstance(part, UpdateBase):
             name = _full_name(part.table)
             pins = _insert_pins(part, core) if isinstance(part, Insert) else _pins(part, part.table, core)

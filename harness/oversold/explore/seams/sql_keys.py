@@ -34,6 +34,11 @@ FEATURES = re.compile(
 CTES = re.compile(
     r"(?:\bwith(?:\s+recursive)?|,)\s+([a-z_]\w*)\s*(?:\([^()]*\))?\s+as\s*(?:(?:not\s+)?materialized\s*)?\("
 )
+WRITTEN = re.compile(
+    r"\b(?:insert\s+(?:ignore\s+)?into|update|delete\s+from|replace\s+into)\s+(?:only\s+)?([\w.]+)"
+)
+CHANGES = re.compile(r"(?<!for )(?<!key )(?<!do )\bupdate\b|\bdelete\b")
+READS = re.compile(r"[\s(]*(?:select|with)\b")
 CALLS = re.compile(r"\b([a-z_][\w.]*)\s*\(")
 ADVISORY = re.compile(
     r"\b(pg_(?:try_)?advisory_\w+|get_lock|release_lock|release_all_locks|is_free_lock|is_used_lock)\b"
@@ -171,6 +176,8 @@ def _rows(
         return None
     if any(name not in tables or tables[name].linked for name in named):
         return None
+    if not named and not READS.match(text):
+        return None
     # A table in a place of which no pattern knows, as in FROM one JOIN other ON ..., third; or TABLE one.
     words = set(WORDS.findall(PARAMETERS.sub(" ", text)))
     if "table" in words or any(name.lower() in words for name in tables.keys() - named):
@@ -227,12 +234,13 @@ def _exact(value: Any, kind: Kind) -> str | None:
 
 
 def _text(text: str, named: set[str]) -> Iterator[Touch]:
-    """Yield what a statement touches that somebody wrote as text: whole tables."""
+    """Yield what a statement touches that somebody wrote as text: whole tables.
+
+    An UPDATE or DELETE of several tables may write each of them, as `UPDATE one JOIN other` does on MariaDB.
+    """
     locking = bool(FEATURES.search(text))
-    written = set(
-        re.findall(
-            r"\b(?:insert\s+(?:ignore\s+)?into|update|delete\s+from|replace\s+into)\s+(?:only\s+)?([\w.]+)", text
-        )
-    )
+    written = set(WRITTEN.findall(text))
+    if (len(named) > 1 and CHANGES.search(text)) or (not written and not READS.match(text)):
+        written = named
     for name in named:
         yield Touch(name, writes=name in written, locks=locking)

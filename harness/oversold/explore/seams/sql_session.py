@@ -12,6 +12,7 @@ from oversold.explore.naming import Naming, told
 from oversold.explore.operation import EVERYTHING, Operation
 from oversold.explore.seams.sql_core import Compiled
 from oversold.explore.seams.sql_keys import Touched
+from oversold.explore.seams.sql_settings import level_of, outlives
 from oversold.schedule import Choice
 
 if TYPE_CHECKING:
@@ -21,8 +22,7 @@ COLUMNS = 3  # of a single row that is shown as its values
 ALL_DATA = "sql/*"
 # Which transaction is undone at SERIALIZABLE depends on who has read and written what, and on who met whom.
 SERIAL, BEGUN = "sql-serial/conflicts", "sql-serial/begun"
-READ_COMMITTED, SERIALIZABLE = "READ COMMITTED", "SERIALIZABLE"
-LEVEL = re.compile(r"\bisolation\s+level\s+(read\s+committed|repeatable\s+read|serializable)", re.IGNORECASE)
+READ_UNCOMMITTED, READ_COMMITTED, SERIALIZABLE = "READ UNCOMMITTED", "READ COMMITTED", "SERIALIZABLE"
 NO_LOOK = re.compile(r"\s*(?:SAVEPOINT|RELEASE|ROLLBACK|LOCK)\b", re.IGNORECASE)
 ENDINGS = {"COMMIT", "ROLLBACK"}
 
@@ -83,6 +83,12 @@ class Driver(Protocol):
     def undone(self, error: Exception) -> bool:
         """Tell whether the server has undone the whole transaction with a statement of it that failed."""
 
+    def sacrifice(self) -> Any:
+        """Have the server undo the transaction, and raise what it raises in a deadlock."""
+
+    def keep(self) -> None:
+        """Take what is set now, of the connection itself, for what it begins every execution with."""
+
     def lose(self, what: str) -> Exception:
         """Let the connection fail, after the `request` or the `reply` was lost; return what the driver raises."""
 
@@ -96,10 +102,14 @@ class Session:
         self.backend = 0  # how the server calls it
         self.within = False  # a step is being taken: what goes over the network belongs to it
         self.waiting: Callable[[], None] = lambda: None  # what to do while there is no reply
-        self.values: Any = None  # of the statement under way
+        self.sql = ""  # of the statement under way
+        self.values: Any = None
         self.outside: tuple[Said, ...] = ()  # what it said of locks that outlive transactions
         self._locks_outside: frozenset[str] = frozenset()
         self.transaction = Transaction()
+        self.settings = False  # it has set what outlives its transactions
+        self.asking: tuple[Statement, Operation] | None = None  # what it is about to have executed
+        self.behind: list[tuple[Session, object]] = []  # who waited for it when it was undone, and with what
         self._coming: tuple[str, Compiled | None] = ("", None)
 
     @property
@@ -110,6 +120,7 @@ class Session:
     def ended(self) -> None:
         """Forget what was open: the server has undone it."""
         self.outside, self._locks_outside, self.transaction = (), frozenset(), Transaction()
+        self.behind = []
 
     def announce(self, sql: str, core: Compiled | None) -> None:
         """Hear from SQLAlchemy what it is about to execute."""
@@ -122,6 +133,7 @@ class Session:
         if sql.strip().upper() in ENDINGS:
             return self.end(sql.strip().upper(), send, driver)
         self._level(sql)
+        self.settings = self.settings or outlives(sql)
         self.server.doubt_timeouts(sql)
         if self.port.actor is None:
             self.server.looked(sql)
@@ -134,9 +146,11 @@ class Session:
             self.server.looked_at_clock()
         level = self.transaction.level = level and (self.transaction.level or level)
         operation = self._operation(statement, level)
-        choice = self.port.ask(operation, lambda: self.server.ready(self, statement, operation))
+        choice, undone = self._asked(statement, operation)
         if choice == "lost_request":
             raise driver.lose("request")
+        if undone:
+            send, self.behind = driver.sacrifice, self.server.waiting_for(self)
         if not level or EVERYTHING in statement.touched.writes:
             self.server.stain(statement.touched.writes)
         before = self.server.committed(operation, len(self.server.commits))
@@ -154,6 +168,20 @@ class Session:
         self._after(choice, driver)
         return result
 
+    def _asked(self, statement: Statement, operation: Operation) -> tuple[Choice, bool]:
+        """Wait for a statement's turn; return what is to become of it, and whether the server, instead of serving
+        it, undoes its transaction to end a deadlock."""
+
+        def served() -> bool:
+            return self.server.ready(self, statement, operation) and not self.server.comes_later(self)
+
+        self.asking = statement, operation
+        try:
+            choice = self.port.ask(operation, lambda: served() or self.server.in_circle(self))
+            return choice, self.server.in_circle(self)
+        finally:
+            self.asking = None
+
     def _unseen(self, send: Callable[[], Any]) -> Any:
         """Send what is no step."""
         self.within, self.waiting = True, lambda: None
@@ -164,14 +192,17 @@ class Session:
 
     def _level(self, sql: str) -> None:
         """Hear which isolation level a statement sets, for the next transaction or for all."""
-        named = LEVEL.search(sql)
-        if named and "session" in sql.lower():
-            self.connection.usual_level = named.group(1).upper()
-        elif named:
-            self.transaction.level = named.group(1).upper()
+        found = level_of(sql)
+        if found is None:
+            return
+        level, lasting = self.server.level(found[0]), found[1]
+        if lasting:
+            self.connection.usual_level = level
+        else:
+            self.transaction.level = level
 
     def _sent(self, statement: Statement, operation: Operation, parameters: Any, send: Callable[[], Any]) -> Any:
-        self.within, self.values = True, parameters
+        self.within, self.sql, self.values = True, statement.sql, parameters
         self.waiting = lambda: self.server.learn(self, statement, operation)
         try:
             return send()

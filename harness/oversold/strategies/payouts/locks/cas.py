@@ -15,7 +15,8 @@ class Cas:
     Guarantee: an obligation that is due is claimed by one worker only, however many jobs run.
 
     Known hole: it guards the claim, not the payment. What a worker that died or a channel that lied leaves behind
-    is the policy's affair, and two workers that pick the same candidate waste a round trip.
+    is the policy's affair; one that only pauses for longer than the sweep waits is swept up too, and pays when it
+    wakes. Two workers that pick the same candidate waste a round trip.
     """
 
     stores: ClassVar[frozenset[str]] = frozenset({"sql"})

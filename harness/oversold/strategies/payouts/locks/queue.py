@@ -23,8 +23,8 @@ class Queue:
     than the stale time; a row that is in an end state by then is skipped. No worker ends while an entry is out
     whose row nobody has claimed.
 
-    Known hole: redelivery. An entry whose worker died is handed out again, and the next worker cannot tell from it
-    whether the money has moved.
+    Known hole: redelivery. An entry whose worker died, or only pauses, is handed out again, and the next worker
+    cannot tell from it whether the money has moved or is about to.
     """
 
     stores: ClassVar[frozenset[str]] = frozenset({"redis", "sql"})

@@ -13,7 +13,8 @@ class RowLock:
     Guarantee: an obligation that is due is claimed by one worker only, and no worker waits for another.
 
     Known hole: the lock is gone before the payment begins, as it must be, so from then on the mark alone protects
-    the row. A worker that dies leaves a claim behind, and who sweeps it up cannot see how far the worker came.
+    the row. A worker that dies leaves a claim behind, and who sweeps it up cannot see how far the worker came, nor
+    that it only pauses and will still pay.
     """
 
     stores: ClassVar[frozenset[str]] = frozenset({"sql"})

@@ -18,7 +18,8 @@ class QueryThenRetry:
     Guarantee: a payment that the query can see is never repeated.
 
     Known hole: the visibility lag. Right after a call not_found means nothing yet, and a payment that is still on
-    its way looks failed; the next call, under a new key, pays it again.
+    its way looks failed; the next call, under a new key, pays it again. So does a worker that pauses between its
+    query and its call while another one pays.
     """
 
     stores: ClassVar[frozenset[str]] = frozenset({"sql"})
