@@ -34,6 +34,8 @@ def loaded(design: str, texts: Mapping[str, str]) -> Iterator[type[Any]]:
     try:
         for module, name in names.items():
             _run(name, texts.get(module, corpus.source(module).text), names)
+            for constant, value in designs.SMALL.get(module.rpartition(".")[2], {}).items():
+                setattr(sys.modules[name], constant, value)
         yield _class(design, names)
     finally:
         for name in names.values():

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from tests.mutants import corpus
+from tests.mutants import corpus, designs
 from tests.mutants.designs import Phase
 from tests.mutants.watching import Mark
 
@@ -43,7 +43,7 @@ class Originals:
     @staticmethod
     def _word(design: str, phase: Phase) -> str:
         texts = [corpus.source(module).text for module in corpus.modules(design)]
-        return sha256("".join([repr(phase), *texts]).encode()).hexdigest()[:24]
+        return sha256("".join([repr((phase, designs.SMALL)), *texts]).encode()).hexdigest()[:24]
 
     def _read(self, word: str) -> Seen | None:
         file = self._folder / f"{word}.json" if self._folder else None

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import json
 import multiprocessing
+import os
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -97,10 +99,19 @@ def hunt(names: Sequence[str], job: Job, jobs: int) -> Iterator[Hunted]:
 
 
 def _begin(job: Job) -> None:
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     stack = ExitStack()
     servers = stack.enter_context(Stores(StoreChoice()))
     _HUNTER.append(Hunter(servers, job.budget_s, job.store, Originals(job.kept)))
     Finalize(None, stack.close, exitpriority=10)
+
+
+def _end_with_parent() -> None:
+    """End this process when the one that hands out the mutants was killed; its servers end with it."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _hunted(names: Sequence[str]) -> list[Hunted]:

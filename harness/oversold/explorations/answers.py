@@ -172,7 +172,8 @@ def following(asked: Exploration, result: Result, files: Sequence[Path]) -> list
     if result.outcome not in ("BOUNDED", "SAMPLED"):
         return []
     if result.bound == asked.limits.faults:  # all was walked, and yet it is no proof: more time helps nothing
-        return [f"next: {command(replace(asked, limits=replace(asked.limits, mode='hunt')))}"]
+        hunt = replace(asked, limits=replace(asked.limits, mode="hunt"))
+        return [f"next: {command(hunt)}"] if result.moved else []
     limits = replace(asked.limits, budget_s=LONGER * asked.limits.budget_s)
     fewer = "fewer --workers" if asked.kind == "payouts" else "fewer --bidders"
     fewer += " or --faults" if limits.faults else ""

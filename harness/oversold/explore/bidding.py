@@ -299,6 +299,11 @@ class Sale:
         """What its stores may have done that no schedule shows."""
         return self.world.doubts
 
+    @property
+    def moved(self) -> bool:
+        """Whether anything was sold in the last execution."""
+        return bool(self.books.orders)
+
     def step_of(self, check: str) -> int:
         """Return the step of the last execution at which a promise was broken: the order too many, or the last
         step."""

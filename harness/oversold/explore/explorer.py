@@ -16,6 +16,7 @@ from oversold.explore.search import DepthFirst, Diverged
 from oversold.explore.shrink import shrunk, size
 from oversold.explore.subject import Scenario, Subject
 from oversold.model import Finding
+from oversold.plan import Kind
 from oversold.schedule import Outcome, Schedule
 
 Mode = Literal["exhaustive", "hunt"]
@@ -28,6 +29,10 @@ SHRINK_S = 5.0
 ASIDE_S = 0.5  # for all that was seen besides
 REPEATS = 10  # of a counterexample on the stores, before it is believed
 ENDINGS: Mapping[str, Outcome] = {"deadlock": "DEADLOCK", "livelock": "LIVELOCK"}
+NOTHING: Mapping[Kind, str] = {
+    "bids": "nobody bought anything in any of them (more --capacity-bids may help)",
+    "payouts": "nobody was paid in any of them",
+}
 RELEARN = 400  # times that a lock may turn out to be one; more is no learning
 
 
@@ -73,6 +78,7 @@ class Result:
     repeated: int = 0
     interrupted: bool = False
     waited: bool = False  # somebody waited who might have given up
+    moved: bool = False  # something was sold, or paid, in some schedule
 
 
 class LateError(Exception):
@@ -162,7 +168,9 @@ class Explorer:
                 self._scan()
         if self._best is None:
             result.outcome = "EXHAUSTED"
-            if doubts := self._subject.doubts:
+            if not result.moved:
+                result.outcome, result.why = "SAMPLED", NOTHING[self._subject.kind]
+            elif doubts := self._subject.doubts:
                 result.outcome, result.why = "SAMPLED", sorted(doubts)[0]
 
     def _walk(self, faults: int, until: float) -> bool:
@@ -239,6 +247,7 @@ class Explorer:
         finally:
             result.steps += self._subject.steps
         result.waited = result.waited or execution.waited
+        result.moved = result.moved or self._subject.moved
         for finding in findings(self._subject, execution):
             self._note(execution, finding)
         self._tell(result)

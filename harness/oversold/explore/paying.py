@@ -242,6 +242,11 @@ class Disbursement:
         """What its stores may have done that no schedule shows."""
         return self.world.doubts
 
+    @property
+    def moved(self) -> bool:
+        """Whether anything was paid in the last execution."""
+        return any(True for _ in self._effects())
+
     def step_of(self, check: str) -> int:
         """Return the step of the last execution at which a promise was broken: a payment too many, or the last."""
         owed_fen = dict(enumerate(self.workload.due_fen))

@@ -53,6 +53,10 @@ class Subject(Protocol):
     def doubts(self) -> frozenset[str]:
         """What its stores may have done that no schedule shows: sentences, none where all is well."""
 
+    @property
+    def moved(self) -> bool:
+        """Whether anything was sold, or paid, in the last execution."""
+
     def broken(self) -> list[Finding]:
         """Return the promises that the last execution has broken."""
 

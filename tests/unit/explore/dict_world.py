@@ -237,6 +237,11 @@ class DictSale:
         return live
 
     @property
+    def moved(self):
+        """Whether anything was sold."""
+        return bool(self.books.orders)
+
+    @property
     def raised(self):
         """What bidders raised."""
         return self.books.raised
