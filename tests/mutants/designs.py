@@ -61,7 +61,7 @@ PHASES: Mapping[Kind, tuple[Phase, ...]] = {
         bids(2, 2, "1,2", 0, 100),
         bids(3, 2, "1", 0, 150),
         bids(2, 1, "1", 1, 1_000),
-        bids(2, 2, "1", 1, 300),
+        bids(2, 2, "1", 2, 300),
         # What was given back twice shows when somebody wants more than there was.
         bids(2, 1, "1,2", 2, 300),
     ),

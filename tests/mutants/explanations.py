@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
+from tests.mutants import explained_caches, explained_payouts, explained_sql
+
 Explained = tuple[str, str, Sequence[str]]
 
-TABLE: Sequence[Explained] = ()
+TABLE: Sequence[Explained] = (*explained_caches.TABLE, *explained_sql.TABLE, *explained_payouts.TABLE)
 
 
 def explanations(names: Iterable[str]) -> dict[str, tuple[str, str]]:

@@ -37,6 +37,8 @@ class Watched:
         if self._execution is not None:
             faults = [step for step in self._execution.steps if step.choice != "go"]
             if len(faults) <= self._faults:
+                if self._execution.stalled:
+                    self.marks.add(("stall",))
                 happened = [word for step in faults for word in _happened(step)]
                 self.marks |= {(each.check, *happened) for each in found if each.check not in self.safety}
         return found

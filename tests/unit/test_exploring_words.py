@@ -77,8 +77,9 @@ def test_a_search_that_was_too_short_is_followed_by_a_longer_one() -> None:
 
 def test_a_search_that_walked_all_and_is_no_proof_needs_no_more_time() -> None:
     """Where a statement's wait could hide an order, a hunt is what is left."""
-    doubtful = Result("SAMPLED", bound=1, why="a statement waited")
+    doubtful = Result("SAMPLED", bound=1, why="a statement waited", moved=True)
     assert answers.following(asked(), doubtful, []) == [f"next: {COMMAND} --budget 30s --mode hunt"]
+    assert answers.following(asked(), Result("SAMPLED", bound=1, why="nobody bought anything"), []) == []
 
 
 @pytest.mark.parametrize(

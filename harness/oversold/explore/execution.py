@@ -72,6 +72,7 @@ class Execution:
     taken: list[Option] = field(default_factory=list)
     changes: Counter[str] = field(default_factory=Counter)
     ending: str = ""  # deadlock or livelock
+    stalled: str = ""  # what everybody waited for until it expired, though nothing had failed
     waited: bool = False  # somebody waited who might have given up
     waiting: Sequence[tuple[str, Operation]] = ()  # at its end: who was still about to do what
     hub: greenlet.greenlet = field(default_factory=greenlet.getcurrent)
@@ -283,6 +284,12 @@ class Execution:
             return True
         self.ending = "deadlock"
         return False
+
+    def expired(self, names: Sequence[str], changed: Iterable[str]) -> None:
+        """Note that everybody waited until leases ended."""
+        if all(step.choice == "go" for step in self.steps):
+            self.stalled = self.stalled or ", ".join(names)
+        self.passed(f"nobody can go on, time passes: {', '.join(names)} expired", changed)
 
     def passed(self, what: str, changed: Iterable[str] = (EVERYTHING,)) -> None:
         """Note that time has passed by itself, since everybody waited; `changed` is what that did to the

@@ -12,6 +12,7 @@ from oversold.model import Finding
 from oversold.schedule import NOBODY, Broken, Choice, Outcome, Schedule, Step
 
 LESSONS = 400  # times that a lock may turn out to be one; more is no learning
+STALLED = "Everybody waited until {what} expired, though nothing had failed: nobody gave it back."
 ENDED = {
     "deadlock": "All who are left wait for one another.",
     "livelock": "It goes round in circles and never ends.",
@@ -186,6 +187,8 @@ def findings(subject: Subject, execution: Execution) -> Iterator[Finding]:
         who, what = subject.raised[0]
         yield Finding("raised", "fail", f"{who} raised {what}.")
     yield from subject.broken()
+    if execution.stalled:
+        yield Finding("stall", "fail", STALLED.format(what=execution.stalled))
 
 
 def recorded(

@@ -156,9 +156,7 @@ class World:
             seam.disappear(key)
         if leases:
             names = [key.partition("/")[2] for _, key in leases]
-            execution.passed(
-                f"nobody can go on, time passes: {', '.join(names)} expired", [key for _, key in leases]
-            )
+            execution.expired(names, [key for _, key in leases])
             return True
         return self._patience(execution)
 

@@ -152,6 +152,16 @@ def test_a_schedule_follows_from_its_moves():
         assert again.steps == execution.steps
 
 
+@pytest.mark.parametrize(("strategy", "stalls"), [(design.kept_lock, True), (design.lease_lock, False)])
+def test_a_lock_that_is_never_given_back_is_told(strategy, stalls):
+    """Everybody waits until its lease ends. After a fault that is as it should be: somebody may have died."""
+    sale = DictSale(strategy)
+    execution = sale.play(Loose(()), 0)
+    assert ("stall" in {finding.check for finding in findings(sale, execution)}) is stalls
+    execution = sale.play(Loose([Move("bidder 1", "go"), Move("bidder 1", "crash_after")]), 1)
+    assert "stall" not in {finding.check for finding in findings(sale, execution)}
+
+
 def test_time_that_passes_by_itself_is_no_move():
     """A lease that ends because all wait for it is not chosen, so it is no move; one that just ends is."""
     sale = DictSale(design.lease_lock)
