@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from oversold.explorations.options import Typed, exploration_of
 from oversold.explorations.questions import Exploration
@@ -125,6 +125,4 @@ def asked(strategy: str, kind: Kind, words: str) -> Exploration:
     parser.add_argument("--no-pauses", dest="pauses", action="store_false")
     parser.add_argument("--check", dest="checks", action="append", default=[])
     given = vars(parser.parse_args(shlex.split(words)))
-    pauses = given.pop("pauses")
-    exploration = exploration_of(Typed(strategy, **{**given, "checks": tuple(given["checks"])}), kind)
-    return exploration if pauses else replace(exploration, scenario={**exploration.scenario, "pauses": 0})
+    return exploration_of(Typed(strategy, **{**given, "checks": tuple(given["checks"])}), kind)

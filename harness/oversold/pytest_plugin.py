@@ -114,6 +114,7 @@ class ExploreOptions(TypedDict, total=False):
     seed: int
     sql: str
     store: Literal["real", "fake"]
+    pauses: bool
 
 
 class Runner:

@@ -14,7 +14,8 @@ from tests.unit.report_schedule import schedules
 from oversold import terminal
 from oversold.commands import exploring
 from oversold.errors import UsageError
-from oversold.explorations import answers, replays
+from oversold.explorations import answers, questions, replays
+from oversold.explorations.options import Typed, exploration_of
 from oversold.explorations.questions import Exploration
 from oversold.explorations.replays import Replayed
 from oversold.explore.explorer import Limits, Result
@@ -50,6 +51,17 @@ def test_sentences_fit_and_commands_stay_whole() -> None:
     assert said(f"see {path}") == ["see", path]
     assert said(f"again: oversold replay {path}", whole=True) == [f"again: oversold replay {path}"]
     assert said("[bold]x[/bold]") == ["[bold]x[/bold]"]
+
+
+def test_who_never_pauses_is_named_in_proof_and_command() -> None:
+    """A proof about workers who never stop says so, and so does the command that repeats it."""
+    question = exploration_of(Typed("cas+state-machine", bidders="1", pauses=False), "payouts")
+    assert question.scenario["pauses"] == 0
+    assert "--workers 1 --no-pauses" in questions.command(question)
+    assert "of 1 worker who never pauses pays too much" in answers.said(question, Result("EXHAUSTED"))
+    question = exploration_of(Typed("cas+state-machine"), "payouts")
+    assert "--no-pauses" not in questions.command(question)
+    assert "of 2 workers pays too much" in answers.said(question, Result("EXHAUSTED"))
 
 
 def test_a_counterexample_is_followed_by_its_replay() -> None:

@@ -169,6 +169,7 @@ def test_numbers_and_words_reach_the_search() -> None:
         ("nonne", {}, "did you mean none"),
         ("shop.toml", {}, "describes a running service"),
         ("cas+state-machine", {"shares": 2}, "--shares means nothing to payouts"),
+        ("none", {"pauses": False}, "--no-pauses means nothing to bids"),
         (Half, {}, "lacks open, confirm, release, status for bids"),
         (42, {}, "42 is no strategy"),
     ],

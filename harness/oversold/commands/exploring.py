@@ -70,9 +70,16 @@ def explore(
         option(
             "--faults", panel=SEARCH, metavar="0..2",
             text="How many of these may happen: somebody dies, a request or a reply is lost, a channel lies, a "
-            "step of the pipeline fails, a key expires, time passes. Default: 0, of payouts 1.",
+            "step of the pipeline fails, somebody gives up, a key expires, time passes. Default: 0, of payouts 1.",
         ),
     ] = None,
+    no_pauses: Annotated[
+        bool,
+        option(
+            "--no-pauses", panel=SEARCH,
+            text="Payouts: no worker stops for an hour; that breaks nearly all designs: channels have no fence.",
+        ),
+    ] = False,
     budget: Annotated[
         str, option("--budget", panel=SEARCH, metavar="TIME", text="Search for so long at most: 30s, 2m, 500ms.")
     ] = "30s",
@@ -116,7 +123,7 @@ def explore(
     from oversold.explorations.servers import Stores, explored
 
     words = (strategy, bidders, capacity_bids, shares, faults, budget, mode, tuple(check or ()), seed, sql, store)
-    asked = exploration_of(Typed(*words), kind_of(strategy))
+    asked = exploration_of(Typed(*words, pauses=not no_pauses), kind_of(strategy))
     options.writable(out)
     choice = choice_of(values)
     console = terminal.console(json_on_stdout=json_, pipe_width=terminal.piped_width(PIPE))

@@ -128,7 +128,9 @@ def _patient(asked: Exploration, result: Result) -> str:
 def _crowd(asked: Exploration) -> str:
     numbers = asked.scenario
     if asked.kind == "payouts":
-        return f"{numbers['workers']} workers"
+        one = numbers["workers"] == 1
+        never = "" if numbers.get("pauses", 1) else " who never pauses" if one else " who never pause"
+        return f"{numbers['workers']} worker{'' if one else 's'}{never}"
     shares = int(numbers["capacity_bids"])
     return f"{numbers['bidders']} bidders for {shares} {'share' if shares == 1 else 'shares'}"
 

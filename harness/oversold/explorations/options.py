@@ -33,6 +33,7 @@ class Typed:
     seed: str | None = None
     sql: str | None = None
     store: str = "real"
+    pauses: bool = True
 
 
 def exploration_of(typed: Typed, kind: Kind, code: type[Any] | None = None) -> Exploration:
@@ -59,7 +60,9 @@ def _scenario(kind: Kind, typed: Typed) -> Scenario:
             if given is not None:
                 raise UsageError(f"{name} means nothing to payouts: leave it out")
         workers = _whole("--workers", typed.bidders, ACTORS[kind], 1, MOST["bidders"])
-        return {"workers": workers, "obligations": 1, "channels": "A,B"}
+        return {"workers": workers, "obligations": 1, "channels": "A,B", **({} if typed.pauses else {"pauses": 0})}
+    if not typed.pauses:
+        raise UsageError("--no-pauses means nothing to bids: leave it out")
     number = _whole("--bidders", typed.bidders, ACTORS[kind], 1, MOST["bidders"])
     capacity = _whole("--capacity-bids", typed.capacity_bids, max(1, number - 1), 1, MOST["capacity"])
     each = [_whole("--shares", word.strip(), 1, 1, MOST["capacity"]) for word in (typed.shares or "1").split(",")]

@@ -69,6 +69,7 @@ def command(asked: Exploration) -> str:
     words = ["oversold", "explore", asked.strategy]
     if asked.kind == "payouts":
         words += ["--workers", str(numbers["workers"])]
+        words += [] if numbers.get("pauses", 1) else ["--no-pauses"]
     else:
         words += ["--bidders", str(numbers["bidders"]), "--capacity-bids", str(numbers["capacity_bids"])]
         words += [] if numbers["shares"] == "1" else ["--shares", str(numbers["shares"])]

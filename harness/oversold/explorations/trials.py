@@ -51,7 +51,9 @@ def asked(strategy: object, given: Mapping[str, Any]) -> Exploration:
             words["bidders"] = str(given[name])
     if given.get("shares") is not None:
         words["shares"] = ",".join(map(str, _several(given["shares"])))
-    typed = Typed(from_here(word_for(strategy, kind)), checks=tuple(_several(given.get("check") or ())), **words)
+    checks = tuple(_several(given.get("check") or ()))
+    pauses = given.get("pauses") is not False
+    typed = Typed(from_here(word_for(strategy, kind)), checks=checks, pauses=pauses, **words)
     return exploration_of(typed, kind, code)
 
 
