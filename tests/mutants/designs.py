@@ -49,10 +49,10 @@ def bids(bidders: int, capacity_bids: int, shares: str, faults: int, schedules: 
     return Phase({"bidders": bidders, "capacity_bids": capacity_bids, "shares": shares}, faults, schedules)
 
 
-def payouts(faults: int, schedules: int, visibility_s: int = 0) -> Phase:
-    """Return a phase about payouts by two workers."""
+def payouts(workers: int, faults: int, schedules: int, visibility_s: int = 0) -> Phase:
+    """Return a phase about payouts."""
     words = {"channels": "A,B", "visibility_s": visibility_s, "key_life_s": 86_400}
-    return Phase({"workers": 2, "obligations": 1, **words}, faults, schedules)
+    return Phase({"workers": workers, "obligations": 1, **words}, faults, schedules)
 
 
 PHASES: Mapping[Kind, tuple[Phase, ...]] = {
@@ -66,9 +66,11 @@ PHASES: Mapping[Kind, tuple[Phase, ...]] = {
         bids(2, 1, "1,2", 2, 300),
     ),
     "payouts": (
-        payouts(0, 100),
-        payouts(1, 400),
-        payouts(1, 150, visibility_s=60),
+        payouts(1, 0, 5, visibility_s=60),
+        payouts(2, 0, 60),
+        payouts(1, 1, 150),
+        payouts(2, 1, 150),
+        payouts(1, 2, 100),
     ),
 }
 

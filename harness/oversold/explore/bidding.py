@@ -223,7 +223,7 @@ class Sale:
         return port.ask(Operation("the pipeline's other steps", "steps"), faults=("step_fails",)) != "step_fails"
 
     def _confirm(self, strategy: BidStrategy, bid: Bid, hold: Hold, tap: Tap) -> None:
-        confirmed = self._asked(tap, lambda: strategy.confirm(bid, hold))
+        confirmed = self._asked(tap, strategy, lambda mine: mine.confirm(bid, hold))
         if confirmed is None:
             return
         if not confirmed:
@@ -248,16 +248,21 @@ class Sale:
             port.crash()
 
     def _release(self, strategy: BidStrategy, bid: Bid, hold: Hold, tap: Tap) -> None:
-        released = self._asked(tap, lambda: strategy.release(bid, hold))
+        released = self._asked(tap, strategy, lambda mine: mine.release(bid, hold))
         if released is not None:
             tap.hold = HoldEnd.RELEASED if released else HoldEnd.LEAKED
 
-    def _asked(self, tap: Tap, call: Callable[[], bool]) -> bool | None:
-        """Return what a call that may be repeated answers; None when no answer comes at all."""
+    def _asked(self, tap: Tap, mine: BidStrategy, call: Callable[[BidStrategy], bool]) -> bool | None:
+        """Return what a call that may be repeated answers; None when no answer comes at all.
+
+        It is repeated over new connections: on the one that failed a transaction may be open that cannot go on.
+        """
         seat = self.world.seats[tap.bidder]
-        for _ in range(RETRIES):
+        for again in range(RETRIES):
+            if again:
+                mine = self._renewed(seat)
             try:
-                return call()
+                return call(mine)
             except Exception as error:
                 if not self._excused(seat, error):
                     raise

@@ -291,7 +291,7 @@ class _Names:
         self._known: dict[str, Any] = {}
         self._values: list[Any] = []
         self._note()
-        shown = {name: _shown(value) for name, value in self._known.items() if not _dunder(name)}
+        shown = {name: _shown(value) for name, value in self._known.items() if not _not_theirs(name)}
         self._changing = [(name, show, show()) for name, show in shown.items() if show is not None]
 
     def _note(self) -> None:
@@ -311,8 +311,7 @@ class _Names:
         for name in {**self._known, **self._names}:
             before, now = self._known.get(name, missing), self._names.get(name, missing)
             equal = type(before) is type(now) and isinstance(now, PLAIN) and before == now
-            # Python itself keeps its warnings in a module's `__warningregistry__`.
-            if before is not now and not equal and not _dunder(name) and not isinstance(now, ModuleType):
+            if before is not now and not equal and not _not_theirs(name) and not isinstance(now, ModuleType):
                 self._tell(name)
         self._note()
 
@@ -322,8 +321,10 @@ class _Names:
         )
 
 
-def _dunder(name: str) -> bool:
-    return name.startswith("__") and name.endswith("__")
+def _not_theirs(name: str) -> bool:
+    """Tell whether Python or SQLAlchemy keeps something under a name: a module's `__warningregistry__`, how an
+    expression's class is cached (`_generated_cache_key_traversal`)."""
+    return (name.startswith("__") and name.endswith("__")) or name.startswith("_generated_")
 
 
 def _shown(value: Any) -> Callable[[], object] | None:
