@@ -195,6 +195,8 @@ def cell(row: Row) -> str:
         return f"EXHAUSTED: {row['schedules']:,} schedules, {row['seconds']:.1f} s"
     if outcome in {"BOUNDED", "SAMPLED"}:
         walked = "all without faults walked" if row["bound"] is not None else "not all walked"
+        if outcome == "SAMPLED" and row["bound"] is not None:  # all walked, and yet no proof
+            walked = row["why"]
         return f"{outcome}: {row['schedules']:,} schedules, {row['seconds']:.0f} s ({walked})"
     if row["steps"] is None:
         return f"{outcome}: {row['why']}"

@@ -144,27 +144,14 @@ PHASES: Sequence[tuple[str, str, Sequence[str]]] = (
     ),
     (
         "gap",
-        "a confirm or a release is repeated on the connection that failed, which SQLAlchemy refuses before a "
-        "command is sent, so no second call of them reaches the database. Where the second one has a connection "
-        "and an instance of its own, the release shows with 1 bidder and two faults, the confirms with 2 bidders "
-        "for 2 shares and one",
-        _named(
-            "row-lock clause:stock_table.GIVE_BACK.1",
-            "row-lock-held clause:row_lock_held.COUNT_SOLD.1 granted:row_lock_held.confirm.1",
-        ),
-    ),
-    (
-        "gap",
         "the version comes back to what it was with another stock when 2 shares are taken and 1 is given back "
         "in between: a hunt of 3 bidders for 1, 2 and 1 of 4 shares with one fault shows it after 756 schedules",
         _named("version sign:version.TAKE.1"),
     ),
     (
         "gap",
-        "a hold that expired and was swept while its bidder had no answer is not held again by his second tap. It "
-        "takes a pause and a lost reply in the right order: a hunt of 2 bidders for 1 and 2 of 1 share shows it "
-        "after 2,345 schedules",
-        _named("two-phase without:two_phase.RENEW.1"),
+        "it also confirms a hold that was released or swept. The platform never confirms what it gave back",
+        _named("two-phase clause:two_phase.POST.1"),
     ),
 )
 
@@ -176,7 +163,6 @@ LIMITS: Sequence[tuple[str, str, Sequence[str]]] = (
         _named(
             "row-lock-held swapped:row_lock_held.reserve.1 never:row_lock_held.reserve.1",
             "row-lock-held deleted:row_lock_held.reserve.1 always:row_lock_held._end_of_reading.1",
-            "two-phase deleted:two_phase.confirm.1 swapped:two_phase.confirm.1",
         ),
     ),
     (
@@ -184,7 +170,7 @@ LIMITS: Sequence[tuple[str, str, Sequence[str]]] = (
         "a transaction that has only read is left open until the next call: at READ COMMITTED it locks nothing "
         "and sees no old rows, so no order shows it. What it costs the server is no promise",
         _named(
-            "row-lock-held swapped:row_lock_held.confirm.2 deleted:row_lock_held.confirm.3",
+            "row-lock-held deleted:row_lock_held.confirm.3",
             "row-lock-held never:row_lock_held._end_of_reading.1 deleted:row_lock_held._end_of_reading.1",
             "skip-locked-busy swapped:skip_locked._left_fen.1 deleted:skip_locked._left_fen.1",
             "two-phase swapped:two_phase.release.2",

@@ -40,8 +40,15 @@ class Watched:
                 if self._execution.stalled:
                     self.marks.add(("stall",))
                 happened = [word for step in faults for word in _happened(step)]
+                if self._subject.kind == "payouts" and self._left_to_people():
+                    self.marks.add(("review", *happened))
                 self.marks |= {(each.check, *happened) for each in found if each.check not in self.safety}
         return found
+
+    def _left_to_people(self) -> bool:
+        """Tell whether the last execution ended with something that only people can decide."""
+        states = self._subject._states().values()
+        return any(state is not None and state.status == "REVIEW" for state in states)
 
 
 def _happened(step: Any) -> tuple[str, ...]:
