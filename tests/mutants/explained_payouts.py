@@ -122,7 +122,7 @@ TABLE: Sequence[tuple[str, str, Sequence[str]]] = (
         "what is not written down is found out: reconciliation takes SENT for a dead worker's and CLAIMED for "
         "a claim to be swept up, and asks the channel what became of the call",
         _named(
-            "cas+state-machine deleted:state_machine._call.[123] never:state_machine._call.3",
+            "cas+state-machine deleted:state_machine._call.1 deleted:state_machine._call.3",
             "cas+query-then-retry deleted:query_then_retry.settle.1 never:query_then_retry.reconcile.3",
             "cas+query-then-retry deleted:query_then_retry.reconcile.2 never:query_then_retry._decided.2",
             "cas+query-then-retry element:query_then_retry._decided.2 deleted:query_then_retry._decided.2",
@@ -187,10 +187,7 @@ TABLE: Sequence[tuple[str, str, Sequence[str]]] = (
             "cas+state-machine without:desk.TAKE.3 zero:desk.in_status.1 swapped:desk._taken.1",
             "cas+state-machine deleted:desk._taken.1",
             "row-lock+state-machine without:desk.NEXT_DUE.1",
-            "lease-fenced+state-machine lua-half:lease.HOLD.1 lua-swapped:lease.HOLD.2",
-            "lease-fenced+state-machine lua-deleted:lease.LEAVE.[12] lua-never:lease.LEAVE.1",
-            "lease-fenced+state-machine lua-boundary:lease.LEAVE.1 deleted:lease.claim.1",
-            "queue+state-machine half:queue.claim.3 never:queue._next.1",
+            "lease-fenced+state-machine lua-swapped:lease.HOLD.2",
             "cas+retry-same-key swapped:desk.touch.1 deleted:desk.touch.[12] never:retry_same_key.settle.1",
             "cas+retry-same-key deleted:retry_same_key.settle.1 granted:retry_same_key._refused.1",
             "cas+query-then-retry swapped:query_then_retry._ask.1 never:query_then_retry._ask.1",
@@ -304,23 +301,9 @@ TABLE: Sequence[tuple[str, str, Sequence[str]]] = (
         "gap",
         "one of two workers ends too early, while something is due: it takes two obligations and the other "
         "one's death",
-        _named("row-lock+state-machine clause:desk.NEXT_DUE.[12]"),
+        _named("row-lock+state-machine clause:desk.NEXT_DUE.2"),
     ),
     # What other phases find
-    (
-        "gap",
-        "more is left to people than the design leaves, up to all there is: no failure for the checks, which "
-        "count reviews. Found where a REVIEW that the design does not show counts, by one worker with one "
-        "fault",
-        _named(
-            "cas+state-machine zero:state_machine.settle.1 never:state_machine._resolve.[12]",
-            "cas+state-machine element:state_machine._resolve.2",
-            "cas+query-then-retry swapped:query_then_retry.settle.1 unasked:query_then_retry.settle.1",
-            "cas+failover-after-proof zero:failover_after_proof.settle.1",
-            "cas+failover-after-proof never:failover_after_proof._prove.[12]",
-            "cas+failover-after-proof swapped:failover_after_proof._prove.1",
-        ),
-    ),
     (
         "gap",
         "the same after two faults, both of them at a channel, and with queries that know a call after 90 minutes",
@@ -355,22 +338,11 @@ TABLE: Sequence[tuple[str, str, Sequence[str]]] = (
     ),
     (
         "gap",
-        "an ok that is not believed and then not found: without faults, where queries know a call after a "
-        "minute. With a fault the design itself pays twice there",
-        _named("cas+query-then-retry never:query_then_retry.settle.1"),
-    ),
-    (
-        "gap",
         "somebody else has taken the row over: found with a pause that may come whenever nobody is about to pay",
         _named(
             "cas+state-machine clause:desk.CHANGE.1 always:composed.reconcile.1 never:state_machine._call.1",
             "cas+state-machine swapped:state_machine._call.2",
             "queue+state-machine half:queue.claim.5",
         ),
-    ),
-    (
-        "gap",
-        "what is done to one row is done to all: found with two obligations",
-        _named("cas+state-machine clause:desk.MINE.1"),
     ),
 )

@@ -29,6 +29,9 @@ def lines(found: Sequence[Hunted], known: Mapping[str, tuple[str, str]]) -> Iter
     """Yield the lines of the page. `known` has the explanations: kind and reason by mutant."""
     yield HEAD
     yield from table(found, known)
+    explored = {each.mutant.design for each in found}
+    if left_out := [name for name in designs.names() if name not in explored]:
+        yield f"\nNot explored in this run: {', '.join(f'`{name}`' for name in left_out)}."
     survivors = {each.mutant.name: each for each in found if each.kind == "survived"}
     for kind, (title, what) in SECTIONS.items():
         reasons: defaultdict[str, list[Hunted]] = defaultdict(list)
