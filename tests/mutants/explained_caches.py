@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-TABLE: Sequence[tuple[str, str, Sequence[str]]] = (
+from tests.mutants.explained import Explained
+
+TABLE: Sequence[Explained] = (
     # The same in all that is promised
     (
         "equivalent",

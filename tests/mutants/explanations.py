@@ -6,8 +6,7 @@ from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
 
 from tests.mutants import explained_caches, explained_payouts, explained_sql
-
-Explained = tuple[str, str, Sequence[str]]
+from tests.mutants.explained import Explained
 
 TABLE: Sequence[Explained] = (*explained_caches.TABLE, *explained_sql.TABLE, *explained_payouts.TABLE)
 

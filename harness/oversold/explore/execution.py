@@ -141,7 +141,9 @@ class Execution:
             return self._waits()
         events = {option.key: (option, happen) for option, happen in self._events()}
         options = [Option(actor.name, "go", actor.due) for actor in able if actor.due]
-        self.waited = self.waited or any(self._may_give_up(actor) for actor in self.actors if actor not in able)
+        asked = self.budget or not self.waited
+        waiting = [each for each in self.actors if asked and each not in able and self._may_give_up(each)]
+        self.waited = self.waited or bool(waiting)
         if self.budget:
             options += [
                 Option(actor.name, choice, actor.due)
@@ -149,11 +151,7 @@ class Execution:
                 if actor.due
                 for choice in self._disturbances(actor)
             ]
-            options += [
-                Option(actor.name, "gives_up", actor.due)
-                for actor in self.actors
-                if actor.due and actor not in able and self._may_give_up(actor)
-            ]
+            options += [Option(actor.name, "gives_up", actor.due) for actor in waiting if actor.due]
             options += [option for option, _ in events.values()]
         chosen = self.chooser.choose(options, self)
         self.taken.append(chosen)

@@ -29,6 +29,7 @@ SHRINK_S = 5.0
 ASIDE_S = 0.5  # for all that was seen besides
 REPEATS = 10  # of a counterexample on the stores, before it is believed
 ENDINGS: Mapping[str, Outcome] = {"deadlock": "DEADLOCK", "livelock": "LIVELOCK"}
+OVER = "the budget of time was over"
 NOTHING: Mapping[Kind, str] = {
     "bids": "nobody bought anything in any of them (more --capacity-bids may help)",
     "payouts": "nobody was paid in any of them",
@@ -133,21 +134,22 @@ class Explorer:
         except (Diverged, Escape) as error:
             result.outcome, result.schedule, result.why = "NONDETERMINISTIC", None, str(error)
         except LateError:
-            result.why = "the budget of time was over"
-            if self._best is not None:
-                result.schedule, result.outcome = self._best, self._best.outcome
-            elif result.bound is not None:
-                result.outcome = "BOUNDED"
-        except KeyboardInterrupt:  # what was found until then is kept
+            self._cut_off(OVER)
+        except KeyboardInterrupt:
             result.interrupted = True
-            result.why = "interrupted"
-            if self._best is not None:
-                result.schedule, result.outcome = self._best, self._best.outcome
-            elif result.bound is not None:
-                result.outcome = "BOUNDED"
+            self._cut_off("interrupted")
         result.seconds = time.monotonic() - self._started
         result.searched_s = result.searched_s or result.seconds
         return result
+
+    def _cut_off(self, why: str) -> None:
+        """Keep what was found until the search was ended."""
+        result = self._result
+        result.why = why
+        if self._best is not None:
+            result.schedule, result.outcome = self._best, self._best.outcome
+        elif result.bound is not None:
+            result.outcome = "BOUNDED"
 
     # Walking
 
@@ -161,7 +163,7 @@ class Explorer:
                 return
             if not self._walk(bound, self._until):
                 result.outcome = "SAMPLED" if result.bound is None else "BOUNDED"
-                result.why = "the budget of time was over"
+                result.why = OVER
                 return
             result.bound = bound
             if bound == 0 and faults:
@@ -236,7 +238,7 @@ class Explorer:
                 continue
         if self._best is None:
             self._result.outcome = "SAMPLED"
-            self._result.why = "the budget of time was over"
+            self._result.why = OVER
 
     def _play(self, chooser: Chooser, faults: int) -> Execution:
         """Run one execution, and look at what came of it."""

@@ -49,7 +49,7 @@ class RedisServer:
             self.admin.flushdb()
         self._table: dict[str, dict[str, Any]] = {name.upper(): row for name, row in self.admin.command().items()}
         self.others: list[RedisServer] = []  # where a script may be used that was registered here
-        self._loaded: set[str] = set()
+        self._loaded: dict[str, str] = {}  # scripts, by their SHA1
         self._called: dict[str, str] = {}  # what a script is called, by its SHA1
         self._known: dict[tuple[bytes, ...], tuple[list[bytes], bool]] = {}
         self._snapshot: list[tuple[bytes, bytes, int]] = []
@@ -62,7 +62,9 @@ class RedisServer:
         register: Callable[..., Any] = client.register_script
 
         def register_script(script: Any) -> Any:
-            self.preload(script, constant(script, sys._getframe(1).f_globals))
+            text = script if isinstance(script, str) else script.decode()
+            if text not in self._loaded.values():  # each instance of a strategy registers its scripts anew
+                self._preload(text, constant(script, sys._getframe(1).f_globals))
             return register(script)
 
         client.register_script = register_script  # type: ignore[method-assign]
@@ -155,7 +157,7 @@ class RedisServer:
         """
         text = arguments[0].decode() if name.startswith("EVAL") else ""
         if name.startswith("EVALSHA"):
-            text = next((each for each in self._loaded if sha1(each.encode()).hexdigest() == text), "")
+            text = self._loaded.get(text, "")
         if reads_clock(text):
             raise Escape(
                 "a script asks Redis for the TIME, which no schedule can decide: give it context.clock.now_s() as "
@@ -165,16 +167,14 @@ class RedisServer:
 
     # What came of a command
 
-    def preload(self, script: str | bytes, name: str = "") -> None:
+    def _preload(self, text: str, name: str) -> None:
         """Have a script loaded, so that its first use looks like every other one; `name` is what it is called."""
-        text = script if isinstance(script, str) else script.decode()
-        called = comment(text) or name
+        digest, called = sha1(text.encode()).hexdigest(), comment(text) or name
         for each in (self, *self.others):
-            if text not in each._loaded:
-                each.admin.script_load(text)
-                each._loaded.add(text)
+            each.admin.script_load(text)
+            each._loaded[digest] = text
             if called:
-                each._called.setdefault(sha1(text.encode()).hexdigest(), called)
+                each._called[digest] = called
 
     def numbered(self, commands: list[Command]) -> bool:
         """Give the entries of streams ids that are the same in every execution; false when there is none to

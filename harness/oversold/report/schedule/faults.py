@@ -100,14 +100,19 @@ def _next(all_steps: Sequence[Step], step: Step) -> str:
     return f"{step.actor} did nothing more"
 
 
+def _own_next(all_steps: Sequence[Step], step: Step) -> Step | None:
+    """Return what the same actor did next."""
+    return next((each for each in all_steps if each.number > step.number and each.actor == step.actor), None)
+
+
 def _without(all_steps: Sequence[Step], step: Step) -> str:
     """Tell with what an actor went on that had waited in vain."""
-    mine = next((each for each in all_steps if each.number > step.number and each.actor == step.actor), None)
+    mine = _own_next(all_steps, step)
     return f", and went on with {short(mine.operation)} at step {mine.number}" if mine else ""
 
 
 def _death(all_steps: Sequence[Step], step: Step) -> str:
-    back = next((each for each in all_steps if each.number > step.number and each.actor == step.actor), None)
+    back = _own_next(all_steps, step)
     end = f", and came back at step {back.number}" if back else ""
     command = short(step.operation)
     when = "before" if step.choice == "crash_before" else "after"
