@@ -22,8 +22,9 @@ pytest.importorskip("flask")
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 Call = Callable[..., Any]
 EXAMPLE = REPOSITORY / "docs/examples/payouts"
-# The incident at a fifth of its size and time; still 32 calls in flight while the jobs overlap.
-SMALL = ["--users", "60", "--set", "obligations=700", "--seed", "1", "--json"]
+# The incident at a fifth of its size and time. Seed 10 has channel A lie about five of the 700 (seed 1: none)
+# even on a machine too slow for the congestion that adds lies.
+SMALL = ["--users", "60", "--set", "obligations=700", "--seed", "10", "--json"]
 
 
 @contextmanager

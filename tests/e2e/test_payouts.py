@@ -24,9 +24,11 @@ from .conftest import REPOSITORY, all_gone, environment, wait_for
 
 pytestmark = [pytest.mark.servers, pytest.mark.slow]
 Call = Callable[..., Any]
-# The incident at a fifth of its size and time; still 32 calls in flight while the jobs overlap.
-SMALL = ["--users", "60", "--set", "obligations=700"]
-TWICE = ["--users", "60", "--set", "obligations=300", "--set", "jobs=twice", "--set", "again_min=5"]
+# The incident at a fifth of its size and time; still 32 calls in flight while the jobs overlap. Seed 10 has
+# channel A lie about five of the 700 (seed 1: none) even on a machine too slow for the congestion that adds lies.
+CROWD = ["--users", "60", "--seed", "10"]
+SMALL = [*CROWD, "--set", "obligations=700"]
+TWICE = [*CROWD, "--set", "obligations=300", "--set", "jobs=twice", "--set", "again_min=5"]
 KILLED = ["--set", "jobs=killed", "--set", "kill_min=12", "--set", "again_min=20"]
 
 
@@ -44,7 +46,7 @@ def findings(summary: dict[str, Any]) -> dict[str, str]:
 def test_the_incident_and_its_prevention(oversold: Call, tmp_path: Path) -> None:
     """Blind failover pays people twice, a state machine nobody; the files that the docs name are there."""
     names = "none+blind-failover,row-lock+state-machine"
-    said = oversold("compare", "payout-overlap", "-s", names, "--seed", "1", "--charts", "--json", *SMALL)
+    said = oversold("compare", "payout-overlap", "-s", names, "--charts", "--json", *SMALL)
     assert said.code == 0, said.err
     runs = by_strategy(said.json)
     blind, careful = runs["none+blind-failover"], runs["row-lock+state-machine"]
