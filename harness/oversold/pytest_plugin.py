@@ -106,6 +106,7 @@ class ExploreOptions(TypedDict, total=False):
     bidders: int
     workers: int
     capacity_bids: int
+    bids_each: int
     shares: int | str | Sequence[int]
     faults: int
     budget: str | float

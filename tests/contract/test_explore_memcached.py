@@ -3,7 +3,8 @@
 import pytest
 
 from oversold.explore.actor import Port
-from oversold.explore.bidding import SAFETY, Crowd, Sale
+from oversold.explore.bidding import SAFETY, Sale
+from oversold.explore.crowd import Crowd
 from oversold.explore.execution import Pruned
 from oversold.explore.naming import Naming
 from oversold.explore.seams.fake_memcached import FakeMemcached

@@ -1,15 +1,19 @@
 """The explorer over real SQL servers: holes are found, sound designs exhausted, locks learned, faults true."""
 
+import re
+
 import psycopg
 import pymysql
 import pytest
 import sqlalchemy as sa
 
 from oversold.explore.actor import Actor, Port
-from oversold.explore.bidding import SAFETY, Crowd, Sale
+from oversold.explore.bidding import SAFETY, Sale
+from oversold.explore.crowd import Crowd
 from oversold.explore.escapes import Escape
 from oversold.explore.execution import Execution, Learned, Pruned
 from oversold.explore.naming import Naming
+from oversold.explore.replay import findings
 from oversold.explore.seams.mariadb import MariadbServer
 from oversold.explore.seams.postgres import PostgresServer
 from oversold.explore.search import DepthFirst
@@ -148,6 +152,33 @@ def test_crashes_and_lost_replies_end_transactions(explored, store):
     }
 
 
+class LeavesLock(StockRow):
+    """Ends its transaction when it has sold, and forgets to when it is sold out."""
+
+    def reserve(self, bid):
+        """Lock, look, write."""
+        values = {"tranche": bid.tranche_id}
+        left = self._sql.execute(REMAINING.with_for_update(), values).scalar_one()
+        if left < bid.amount_fen:
+            return Hold("sold_out")
+        self._sql.execute(WRITE, {**values, "rest": left - bid.amount_fen})
+        self._sql.commit()
+        return Hold("ok")
+
+
+@both
+def test_what_a_bid_leaves_open_stands_in_the_way(explored, store):
+    """A transaction that a finished bidder left open holds up whoever comes next for good. The design that ends it
+    holds up nobody, whatever number of bids each makes."""
+    ended = explored(store, LeavesLock, Crowd(3, 1), until=lambda broken: "deadlock" in broken)[-1]
+    assert ended[1] == {"deadlock"}
+    (finding,) = findings(None, ended[0])
+    assert re.fullmatch(r"Bidder \d waits for ever: whoever could change that has finished\.", finding.detail)
+    for bids_each in (1, 2):
+        found = explored(store, "row-lock", Crowd(2, 1, bids_each=bids_each))
+        assert not [broken for _, broken in found if broken]
+
+
 def test_reduced_and_brute_force_come_to_the_same(explored, seam):
     """Leaving out orders that do not matter leaves out no outcome; planted: unlocked reads and writes oversell."""
     for strategy in ("row-lock", "serializable", "advisory-lock-try", Unlocked):
@@ -157,6 +188,12 @@ def test_reduced_and_brute_force_come_to_the_same(explored, seam):
         assert len(fewer) < len(all_of_them)
         assert outcomes(fewer) == outcomes(all_of_them)
         assert any(unsafe(broken) for _, broken in fewer) == (strategy is Unlocked)
+    crowd = Crowd(2, 1, bids_each=2)
+    fewer, all_of_them = (
+        explored("sql", "conditional-update", crowd, reduction=reduction) for reduction in (True, False)
+    )
+    assert len(fewer) < len(all_of_them)
+    assert outcomes(fewer) == outcomes(all_of_them)
 
 
 class Unlocked(StockRow):

@@ -44,17 +44,19 @@ class Phase:
         return max(self.schedules, 1_500) if self.faults else self.schedules
 
 
-def bids(bidders: int, capacity_bids: int, shares: str, faults: int, schedules: int) -> Phase:
+def bids(bidders: int, capacity_bids: int, shares: str, faults: int, schedules: int, bids_each: int = 1) -> Phase:
     """Return a phase about bids."""
-    return Phase({"bidders": bidders, "capacity_bids": capacity_bids, "shares": shares}, faults, schedules)
+    words: Scenario = {"bidders": bidders, "capacity_bids": capacity_bids, "shares": shares}
+    return Phase({**words, "bids_each": bids_each} if bids_each > 1 else words, faults, schedules)
 
 
-def payouts(workers: int, faults: int, schedules: int, visibility_s: int = 0) -> Phase:
+def payouts(workers: int, faults: int, schedules: int, visibility_s: int = 0, obligations: int = 1) -> Phase:
     """Return a phase about payouts."""
     words = {"channels": "A,B", "visibility_s": visibility_s, "key_life_s": 86_400}
-    return Phase({"workers": workers, "obligations": 1, **words}, faults, schedules)
+    return Phase({"workers": workers, "obligations": obligations, **words}, faults, schedules)
 
 
+# In the order in which they are explored. A new one belongs at the end: what has survived goes on with it.
 PHASES: Mapping[Kind, tuple[Phase, ...]] = {
     "bids": (
         bids(2, 1, "1", 0, 100),
@@ -64,6 +66,10 @@ PHASES: Mapping[Kind, tuple[Phase, ...]] = {
         bids(2, 2, "1", 2, 300),
         # What was given back twice shows when somebody wants more than there was.
         bids(2, 1, "1,2", 2, 300),
+        # What a bid leaves behind meets the next one over the same connection.
+        bids(2, 3, "1", 0, 150, bids_each=2),
+        bids(3, 1, "1", 0, 150),
+        bids(2, 3, "1", 1, 400, bids_each=2),
     ),
     "payouts": (
         payouts(1, 0, 5, visibility_s=60),
@@ -71,6 +77,9 @@ PHASES: Mapping[Kind, tuple[Phase, ...]] = {
         payouts(1, 1, 150),
         payouts(2, 1, 150),
         payouts(1, 2, 100),
+        # And what a worker leaves behind meets the next obligation.
+        payouts(2, 0, 100, obligations=2),
+        payouts(1, 1, 200, obligations=2),
     ),
 }
 

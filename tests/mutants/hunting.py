@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -46,6 +46,11 @@ class Hunted:
         return sum(each.seconds for each in self.seen)
 
     @property
+    def done(self) -> bool:
+        """Whether there is no phase left that may find it."""
+        return self.kind != "survived" or len(self.seen) >= len(designs.PHASES[designs.kind(self.mutant.design)])
+
+    @property
     def whole(self) -> bool:
         """Whether all schedules of all phases were walked."""
         return all(each.outcome == "EXHAUSTED" for each in self.seen)
@@ -64,13 +69,13 @@ class Hunter:
         self._servers, self._budget_s, self._store = servers, budget_s, store
         self._originals = originals or Originals()
 
-    def hunted(self, mutant: Mutant) -> Hunted:
-        """Explore a mutant phase by phase until it is found."""
-        result = Hunted(mutant, "survived")
+    def hunted(self, mutant: Mutant, survived: Sequence[Seen] = ()) -> Hunted:
+        """Explore a mutant phase by phase until it is found, after the phases that it has survived before."""
+        result = Hunted(mutant, "survived", seen=list(survived))
         phases = designs.PHASES[designs.kind(mutant.design)]
         try:
             with making.made(mutant) as code:
-                for number, phase in enumerate(phases, 1):
+                for number, phase in list(enumerate(phases, 1))[len(survived) :]:
                     known = self.original(mutant.design, number)
                     seen = self._seen(mutant.design, code, phase, phase.schedules, known.marks)
                     result.seen.append(seen)

@@ -9,7 +9,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -56,8 +56,11 @@ def main(words: Sequence[str]) -> int:
     found = [known_before[mutant.name] for mutant in chosen if mutant.name in known_before]
     if given.survivors:
         found = [hunted for hunted in found if hunted.kind != "survived"]
+    # There may be phases that a survivor has not met yet.
+    begun = {hunted.mutant.name: hunted.seen for hunted in found if not hunted.done}
+    found = [hunted for hunted in found if hunted.done]
     done = {hunted.mutant.name for hunted in found}
-    rest = [mutant.name for mutant in chosen if mutant.name not in done]
+    rest = {mutant.name: begun.get(mutant.name, []) for mutant in chosen if mutant.name not in done}
     if done:
         print(f"{len(done):,} of {len(chosen):,} mutants were explored before: {notes}. --fresh explores all.")
     for hunted in hunt(rest, job, given.jobs):
@@ -89,11 +92,15 @@ class Job:
 _HUNTER: list[Hunter] = []
 
 
-def hunt(names: Sequence[str], job: Job, jobs: int) -> Iterator[Hunted]:
+Begun = tuple[str, list[Seen]]  # a mutant's name, and what the phases showed that it has survived
+
+
+def hunt(mutants: Mapping[str, list[Seen]], job: Job, jobs: int) -> Iterator[Hunted]:
     """Yield what comes of mutants, batch by batch. Each process has servers of its own."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(jobs, mp_context=context, initializer=_begin, initargs=(job,)) as pool:
-        batches = [names[first : first + BATCH] for first in range(0, len(names), BATCH)]
+        every = list(mutants.items())
+        batches = [every[first : first + BATCH] for first in range(0, len(every), BATCH)]
         for done in as_completed([pool.submit(_hunted, batch) for batch in batches]):
             yield from done.result()
 
@@ -114,9 +121,9 @@ def _end_with_parent() -> None:
         os._exit(1)
 
 
-def _hunted(names: Sequence[str]) -> list[Hunted]:
+def _hunted(batch: Sequence[Begun]) -> list[Hunted]:
     known = {mutant.name: mutant for mutant in corpus.mutants()}
-    return [_HUNTER[0].hunted(known[name]) for name in names]
+    return [_HUNTER[0].hunted(known[name], survived) for name, survived in batch]
 
 
 def note(file: Path, hunted: Hunted) -> None:

@@ -64,6 +64,30 @@ def test_who_never_pauses_is_named_in_proof_and_command() -> None:
     assert "of 2 workers pays too much" in answers.said(question, Result("EXHAUSTED"))
 
 
+def test_several_bids_each_are_told_in_proof_and_command() -> None:
+    """By default one share fewer than there are bids is for sale; one bid each is not worth a word."""
+    question = exploration_of(Typed("row-lock", bidders="2", bids_each="2"), "bids")
+    assert question.scenario == {"bidders": 2, "capacity_bids": 3, "shares": "1", "bids_each": 2}
+    assert "--bidders 2 --capacity-bids 3 --bids-each 2 --faults 0" in questions.command(question)
+    assert "of 2 bidders with 2 bids each for 3 shares oversells" in answers.said(question, Result("EXHAUSTED"))
+    question = exploration_of(Typed("row-lock", bidders="2", bids_each="1"), "bids")
+    assert "bids_each" not in question.scenario
+    assert "--bids-each" not in questions.command(question)
+
+
+@pytest.mark.parametrize("word", ["0", "17", "two", "-1", "1.5"])
+def test_bids_each_that_cannot_be(word: str) -> None:
+    """It is named, with the way out."""
+    with pytest.raises(UsageError, match="--bids-each"):
+        exploration_of(Typed("row-lock", bids_each=word), "bids")
+
+
+def test_workers_make_no_bids() -> None:
+    """Payouts have no bids."""
+    with pytest.raises(UsageError, match="--bids-each means nothing to payouts"):
+        exploration_of(Typed("cas+state-machine", bids_each="2"), "payouts")
+
+
 def test_a_counterexample_is_followed_by_its_replay() -> None:
     """The command as a shell takes it, blanks and all."""
     files = [Path("my reports/schedule.html"), Path("my reports/replay.jsonl")]

@@ -55,14 +55,22 @@ def explore(
         str | None,
         option(
             "--capacity-bids", panel=SEARCH, metavar="N",
-            text="Bids: how many shares are for sale (default: one fewer than bidders).",
+            text="Bids: how many shares are for sale (default: one fewer than there are bids).",
+        ),
+    ] = None,
+    bids_each: Annotated[
+        str | None,
+        option(
+            "--bids-each", panel=SEARCH, metavar="N",
+            text="Bids: how many each bidder makes, one after the other over one connection (default 1): finds "
+            "what a bid leaves behind for the next one.",
         ),
     ] = None,
     shares: Annotated[
         str | None,
         option(
             "--shares", panel=SEARCH, metavar="N[,N]",
-            text="Bids: how many each bidder wants, in turn (default 1).",
+            text="Bids: how many shares each bid wants, in turn (default 1).",
         ),
     ] = None,
     faults: Annotated[
@@ -123,7 +131,7 @@ def explore(
     from oversold.explorations.servers import Stores, explored
 
     words = (strategy, bidders, capacity_bids, shares, faults, budget, mode, tuple(check or ()), seed, sql, store)
-    asked = exploration_of(Typed(*words, pauses=not no_pauses), kind_of(strategy))
+    asked = exploration_of(Typed(*words, pauses=not no_pauses, bids_each=bids_each), kind_of(strategy))
     options.writable(out)
     choice = choice_of(values)
     console = terminal.console(json_on_stdout=json_, pipe_width=terminal.piped_width(PIPE))

@@ -132,7 +132,9 @@ def _crowd(asked: Exploration) -> str:
         never = "" if numbers.get("pauses", 1) else " who never pauses" if one else " who never pause"
         return f"{numbers['workers']} worker{'' if one else 's'}{never}"
     shares = int(numbers["capacity_bids"])
-    return f"{numbers['bidders']} bidders for {shares} {'share' if shares == 1 else 'shares'}"
+    each = int(numbers.get("bids_each", 1))
+    several = f" with {each} bids each" if each > 1 else ""
+    return f"{numbers['bidders']} bidders{several} for {shares} {'share' if shares == 1 else 'shares'}"
 
 
 def _with(faults: int) -> str:

@@ -13,7 +13,7 @@ from oversold.explore.subject import Scenario
 from oversold.options import duration, whole
 from oversold.plan import Kind
 
-MOST = {"bidders": 64, "capacity": 10_000, "faults": 2}
+MOST = {"bidders": 64, "bids_each": 16, "capacity": 10_000, "faults": 2}
 FAULTS = {"bids": 0, "payouts": 1}
 ACTORS = {"bids": 3, "payouts": 2}
 
@@ -34,6 +34,7 @@ class Typed:
     sql: str | None = None
     store: str = "real"
     pauses: bool = True
+    bids_each: str | None = None
 
 
 def exploration_of(typed: Typed, kind: Kind, code: type[Any] | None = None) -> Exploration:
@@ -56,7 +57,11 @@ def exploration_of(typed: Typed, kind: Kind, code: type[Any] | None = None) -> E
 
 def _scenario(kind: Kind, typed: Typed) -> Scenario:
     if kind == "payouts":
-        for name, given in (("--capacity-bids", typed.capacity_bids), ("--shares", typed.shares)):
+        for name, given in (
+            ("--capacity-bids", typed.capacity_bids),
+            ("--shares", typed.shares),
+            ("--bids-each", typed.bids_each),
+        ):
             if given is not None:
                 raise UsageError(f"{name} means nothing to payouts: leave it out")
         workers = _whole("--workers", typed.bidders, ACTORS[kind], 1, MOST["bidders"])
@@ -64,15 +69,18 @@ def _scenario(kind: Kind, typed: Typed) -> Scenario:
     if not typed.pauses:
         raise UsageError("--no-pauses means nothing to bids: leave it out")
     number = _whole("--bidders", typed.bidders, ACTORS[kind], 1, MOST["bidders"])
-    capacity = _whole("--capacity-bids", typed.capacity_bids, max(1, number - 1), 1, MOST["capacity"])
+    bids_each = _whole("--bids-each", typed.bids_each, 1, 1, MOST["bids_each"])
+    bids = number * bids_each
+    capacity = _whole("--capacity-bids", typed.capacity_bids, max(1, bids - 1), 1, MOST["capacity"])
     each = [_whole("--shares", word.strip(), 1, 1, MOST["capacity"]) for word in (typed.shares or "1").split(",")]
-    _worth_it(number, capacity, each, typed.checks)
-    return {"bidders": number, "capacity_bids": capacity, "shares": ",".join(map(str, each))}
+    _worth_it(bids, capacity, each, typed.checks)
+    several = {"bids_each": bids_each} if bids_each > 1 else {}
+    return {"bidders": number, "capacity_bids": capacity, "shares": ",".join(map(str, each)), **several}
 
 
-def _worth_it(bidders: int, capacity: int, shares: list[int], checks: tuple[str, ...]) -> None:
+def _worth_it(bids: int, capacity: int, shares: list[int], checks: tuple[str, ...]) -> None:
     """Refuse a search for overselling where nothing can be oversold: it would look like a proof."""
-    wanted = [shares[number % len(shares)] for number in range(bidders)]
+    wanted = [shares[number % len(shares)] for number in range(bids)]
     if checks and "oversubscription" not in checks:
         return
     if min(wanted) > capacity:

@@ -72,6 +72,7 @@ def command(asked: Exploration) -> str:
         words += [] if numbers.get("pauses", 1) else ["--no-pauses"]
     else:
         words += ["--bidders", str(numbers["bidders"]), "--capacity-bids", str(numbers["capacity_bids"])]
+        words += ["--bids-each", str(numbers["bids_each"])] if numbers.get("bids_each", 1) != 1 else []
         words += [] if numbers["shares"] == "1" else ["--shares", str(numbers["shares"])]
     words += ["--faults", str(limits.faults), "--budget", f"{limits.budget_s:g}s"]
     words += [] if limits.mode == "exhaustive" else ["--mode", limits.mode]

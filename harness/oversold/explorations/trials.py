@@ -23,7 +23,7 @@ from oversold.stores.providers import StoreChoice
 from oversold.strategies import registry
 from oversold.trials import Trials, from_here, word_for
 
-WORDS = ("capacity_bids", "faults", "budget", "mode", "seed", "sql", "store")
+WORDS = ("capacity_bids", "bids_each", "faults", "budget", "mode", "seed", "sql", "store")
 
 
 def asked(strategy: object, given: Mapping[str, Any]) -> Exploration:

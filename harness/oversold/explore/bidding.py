@@ -3,9 +3,8 @@ checkers."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 
@@ -22,6 +21,7 @@ from oversold.evidence import (
     StatusLog,
 )
 from oversold.explore.actor import Actor
+from oversold.explore.crowd import SHARE_FEN, Crowd
 from oversold.explore.escapes import Memory, watching
 from oversold.explore.execution import Chooser, Execution
 from oversold.explore.operation import Operation
@@ -33,7 +33,6 @@ from oversold.platform.faults import connection_lost, told
 from oversold.schedule import Choice
 from oversold.strategies.interface import BidStrategy, ConsumerStrategy, Context
 
-SHARE_FEN = 100  # what one share costs
 TAPS = 2  # who gets no answer taps once more
 RETRIES = 2  # the platform repeats a confirm or a release that got no answer
 
@@ -43,29 +42,12 @@ SAFETY = ("oversubscription", "duplicate_order", "phantom_order", "lost_order")
 NOT_SEEN = ("false_full",)  # there is no FULL mark here: it is the platform's, not the strategy's
 
 
-@dataclass(frozen=True)
-class Crowd:
-    """Who bids for what: so many bidders, for so many shares in all; `shares` are what they want, in turn."""
-
-    bidders: int = 2
-    capacity_bids: int = 1
-    shares: tuple[int, ...] = (1,)
-
-    def wanted_fen(self, bidder: int) -> int:
-        """Return what a bidder asks for."""
-        return SHARE_FEN * self.shares[bidder % len(self.shares)]
-
-    @property
-    def capacity_fen(self) -> int:
-        """What is for sale."""
-        return SHARE_FEN * self.capacity_bids
-
-
 @dataclass
 class Tap:
-    """One tap of one bidder; times are steps."""
+    """One tap of one bidder for one bid; times are steps."""
 
     bidder: int
+    bid: int
     attempt: int
     t_sent: int
     outcome: Outcome = Outcome.UNKNOWN
@@ -82,7 +64,7 @@ class Books:
     """What one execution leaves: taps, orders, and what its bidders' own code raised."""
 
     taps: list[Tap] = field(default_factory=list)
-    orders: list[tuple[int, int]] = field(default_factory=list)  # bidder, step
+    orders: list[tuple[int, int]] = field(default_factory=list)  # bid, step
     refused: list[int] = field(default_factory=list)
     raised: list[tuple[str, str]] = field(default_factory=list)  # who, what
     steps: int = 0
@@ -160,9 +142,6 @@ class Sale:
         return born
 
     def _bidder(self, number: int) -> Callable[[], Callable[[], None]]:
-        bid = Bid(
-            f"bid-{number + 1}", self._tranche.tranche_id, f"user-{number + 1}", self.crowd.wanted_fen(number)
-        )
         seat = self.world.seats[number]
 
         def born() -> Callable[[], None]:
@@ -171,19 +150,32 @@ class Sale:
 
             def live() -> None:
                 mine = strategy
-                for attempt in range(1, TAPS + 1):
-                    tap = Tap(number, attempt, self._now)
-                    self.books.taps.append(tap)
-                    self._tap(mine, bid, tap)
-                    tap.t_done = self._now
-                    if tap.outcome != Outcome.UNKNOWN or attempt == TAPS:
-                        break
-                    mine = self._renewed(seat)
-                tap.final = True
+                for bid in self.crowd.bids_of(number):
+                    mine = self._bid(mine, number, bid)
 
             return live
 
         return born
+
+    def _bid(self, mine: BidStrategy, bidder: int, number: int) -> BidStrategy:
+        """Make one bid; return the instance for the next one: another one after a connection failed."""
+        seat, tranche_id = self.world.seats[bidder], self._tranche.tranche_id
+        actor = seat.port.actor
+        assert actor is not None
+        bid = Bid(f"bid-{number + 1}", tranche_id, f"user-{bidder + 1}", self.crowd.wanted_fen(number))
+        for attempt in range(1, TAPS + 1):
+            tap = Tap(bidder, number, attempt, self._now)
+            self.books.taps.append(tap)
+            self._tap(mine, bid, tap)
+            tap.t_done = self._now
+            if tap.outcome != Outcome.UNKNOWN or attempt == TAPS:
+                break
+            mine = self._renewed(seat)
+        tap.final = True
+        if actor.hit and number != self.crowd.bids_of(bidder)[-1]:
+            actor.hit = False
+            mine = self._renewed(seat)
+        return mine
 
     def _renewed(self, seat: Seat) -> BidStrategy:
         """Throw suspect connections away, and make a new instance over new ones, unseen."""
@@ -236,13 +228,15 @@ class Sale:
     def _order(self, tap: Tap) -> None:
         """Write the order row; the ledger takes one a bid. It is the explorer's own, and loses nothing."""
         port = self.world.seats[tap.bidder].port
-        row = frozenset({f"ledger/{tap.bidder + 1}"})
-        choice: Choice = port.ask(Operation(f"order of bidder {tap.bidder + 1}", "order", writes=row), faults=())
-        if any(bidder == tap.bidder for bidder, _ in self.books.orders):
-            self.books.refused.append(tap.bidder)
+        row = frozenset({f"ledger/{tap.bid + 1}"})
+        choice: Choice = port.ask(
+            Operation(f"order of {self.crowd.name(tap.bid)}", "order", writes=row), faults=()
+        )
+        if any(bid == tap.bid for bid, _ in self.books.orders):
+            self.books.refused.append(tap.bid)
         else:
-            self.books.orders.append((tap.bidder, self._now))
-        sold = sum(self.crowd.wanted_fen(bidder) for bidder, _ in self.books.orders) // SHARE_FEN
+            self.books.orders.append((tap.bid, self._now))
+        sold = sum(self.crowd.wanted_fen(bid) for bid, _ in self.books.orders) // SHARE_FEN
         port.reply(f"{sold} of {self.crowd.capacity_bids} sold", changed=True)
         if choice == "crash_after":
             port.crash()
@@ -287,6 +281,7 @@ class Sale:
             "bidders": crowd.bidders,
             "capacity_bids": crowd.capacity_bids,
             "shares": ",".join(map(str, crowd.shares)),
+            **({"bids_each": crowd.bids_each} if crowd.bids_each > 1 else {}),
         }
 
     @property
@@ -313,8 +308,8 @@ class Sale:
         """Return the step of the last execution at which a promise was broken: the order too many, or the last
         step."""
         sold_fen = 0
-        for bidder, step in self.books.orders:
-            sold_fen += self.crowd.wanted_fen(bidder)
+        for bid, step in self.books.orders:
+            sold_fen += self.crowd.wanted_fen(bid)
             if check == "oversubscription" and sold_fen > self.crowd.capacity_fen:
                 return step
         return self._now
@@ -325,25 +320,25 @@ class Sale:
         history = np.zeros(len(books.taps), HISTORY)
         for row, tap in zip(history, books.taps, strict=True):
             row["bid"], row["attempt"], row["outcome"], row["hold"] = (
-                tap.bidder,
+                tap.bid,
                 tap.attempt,
                 tap.outcome,
                 tap.hold,
             )
             row["refused_by"], row["final"], row["failed_step"] = tap.refused_by, tap.final, tap.failed_step
-            row["amount_fen"] = crowd.wanted_fen(tap.bidder)
+            row["amount_fen"] = crowd.wanted_fen(tap.bid)
             row["t_intended"] = row["t_admitted"] = row["t_sent"] = tap.t_sent
             row["t_reserved"], row["t_done"] = tap.t_reserved, tap.t_done
-        orders = [bidder for bidder, _ in books.orders]
+        orders = [bid for bid, _ in books.orders]
         none = np.zeros(0, np.int64)
         return Evidence(
             tranche=self._tranche,
             min_bid_fen=SHARE_FEN,
-            bid_amount_fen=np.array([crowd.wanted_fen(number) for number in range(crowd.bidders)], np.int64),
+            bid_amount_fen=np.array([crowd.wanted_fen(bid) for bid in range(crowd.bids)], np.int64),
             history=history,
             ledger=Ledger(
                 np.array(orders, np.int64),
-                np.array([crowd.wanted_fen(bidder) for bidder in orders], np.int64),
+                np.array([crowd.wanted_fen(bid) for bid in orders], np.int64),
                 np.array([step for _, step in books.orders], np.int64),
                 np.array(books.refused, np.int64),
             ),
@@ -364,9 +359,3 @@ class Sale:
         evidence = self.evidence()
         checked = [check for check in CHECKERS if check.__name__ not in NOT_SEEN]
         return [finding for finding in (check(evidence) for check in checked) if finding.verdict == "fail"]
-
-
-def crowd_of(numbers: Mapping[str, Any]) -> Crowd:
-    """Return the crowd of a scenario."""
-    shares: Sequence[int] = [int(each) for each in str(numbers["shares"]).split(",")]
-    return Crowd(int(numbers["bidders"]), int(numbers["capacity_bids"]), tuple(shares))

@@ -181,7 +181,7 @@ def replayed(subject: Subject, schedule: Schedule) -> Execution:
 def findings(subject: Subject, execution: Execution) -> Iterator[Finding]:
     """Yield what the last execution of a subject has broken: a wait without end, an exception, a promise."""
     if execution.ending:
-        yield Finding(execution.ending, "fail", ENDED[execution.ending])
+        yield Finding(execution.ending, "fail", _ended(execution))
         return  # it was cut off: what is missing in its books is no one's fault
     if subject.raised:
         who, what = subject.raised[0]
@@ -189,6 +189,17 @@ def findings(subject: Subject, execution: Execution) -> Iterator[Finding]:
     yield from subject.broken()
     if execution.stalled:
         yield Finding("stall", "fail", STALLED.format(what=execution.stalled))
+
+
+def _ended(execution: Execution) -> str:
+    """Return why an execution came to no end; who has finished may have left behind what others wait for."""
+    waiting = [name for name, _ in execution.waiting]
+    finished = [actor.name for actor in execution.actors if actor.done]
+    if execution.ending != "deadlock" or not finished or not waiting:
+        return ENDED[execution.ending]
+    verb = "waits" if len(waiting) == 1 else "wait"
+    names = " and ".join(waiting)
+    return f"{names[0].upper()}{names[1:]} {verb} for ever: whoever could change that has finished."
 
 
 def recorded(

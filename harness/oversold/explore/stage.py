@@ -9,7 +9,8 @@ from typing import Any, Literal
 
 from oversold.errors import OversoldError, StoreUnavailableError, UsageError
 from oversold.explore import fingerprint
-from oversold.explore.bidding import Sale, crowd_of
+from oversold.explore.bidding import Sale
+from oversold.explore.crowd import crowd_of
 from oversold.explore.naming import Naming
 from oversold.explore.subject import Code, Scenario, Subject
 from oversold.explore.world import Seam, World

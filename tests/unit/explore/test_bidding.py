@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 import pytest
 
 from oversold.evidence import HoldEnd, Outcome
-from oversold.explore.bidding import Crowd, Sale, crowd_of
+from oversold.explore.bidding import Sale
+from oversold.explore.crowd import Crowd, crowd_of
 from oversold.explore.execution import Execution
 from oversold.explore.naming import Naming
 from oversold.explore.seams import fakes
@@ -38,14 +39,16 @@ class Follow:
         return next(option for option in options if (option.actor, option.choice) == (actor, choice))
 
 
-def sale(strategy: Any, bidders: int = 2, capacity_bids: int = 1, shares: tuple[int, ...] = (1,)) -> Sale:
+def sale(
+    strategy: Any, bidders: int = 2, capacity_bids: int = 1, shares: tuple[int, ...] = (1,), bids_each: int = 1
+) -> Sale:
     """Return a sale on a fake Redis."""
     naming = Naming("t-1", "tranche")
     world = World(naming, bidders + 2)
     world.add("redis", fakes.seam("redis", naming))
     scripted(world.seams)
     world.sit()
-    return Sale(strategy, world, "t-1", Crowd(bidders, capacity_bids, shares), 1, Code("mine"))
+    return Sale(strategy, world, "t-1", Crowd(bidders, capacity_bids, shares, bids_each), 1, Code("mine"))
 
 
 def broken(subject: Sale) -> set[str]:
@@ -138,6 +141,63 @@ def test_different_amounts_are_asked_for_in_turn() -> None:
     subject.play(Follow(), 0)
     assert [tap.outcome for tap in subject.books.taps] == [Outcome.OK, Outcome.OK, Outcome.SOLD_OUT]
     assert crowd_of(subject.scenario()) == subject.crowd
+
+
+class Remembers(NoLock):
+    """Takes its first bid from the stock, and trusts its own count from then on."""
+
+    def __init__(self, context: Any) -> None:
+        super().__init__(context)
+        self._left: int | None = None
+
+    def reserve(self, bid: Any) -> Hold:
+        """Ask the store once."""
+        if self._left is None:
+            self._left = int(self._redis.decrby(key(bid.tranche_id, "left"), bid.amount_fen))
+        else:
+            self._left -= bid.amount_fen
+            self._redis.set(key(bid.tranche_id, "left"), self._left)
+        return Hold("ok" if self._left >= 0 else "sold_out")
+
+
+def test_a_bid_meets_what_the_one_before_left_behind() -> None:
+    """One instance makes a bidder's bids: what it remembers of the first one is wrong by the second."""
+    subject = sale(Remembers, 2, 3, bids_each=2)
+    # Each decrements once and orders, and then counts on by itself.
+    first = [("bidder 1", "go"), ("bidder 2", "go"), ("bidder 1", "go"), ("bidder 2", "go")]
+    execution = subject.play(Follow(*first), 0)
+    assert "oversubscription" in broken(subject)
+    assert [step.reply for step in execution.steps if step.operation == "order of bidder 2, bid 2"] == [
+        "4 of 3 sold"
+    ]
+    assert [(tap.bidder, tap.bid) for tap in subject.books.taps] == [(0, 0), (1, 1), (0, 2), (1, 3)]
+    assert crowd_of(subject.scenario()) == subject.crowd
+    subject.play(Follow(), 0)
+    assert "oversubscription" not in broken(subject), "one bidder after the other counts right"
+
+
+def test_amounts_are_asked_for_in_turn_over_all_bids() -> None:
+    """`shares` go through all first bids, then through all second ones."""
+    assert [Crowd(2, 3, (2, 1, 3), 2).wanted_fen(bid) for bid in range(4)] == [200, 100, 300, 200]
+    assert [list(Crowd(2, 3, (1,), 3).bids_of(bidder)) for bidder in range(2)] == [[0, 2, 4], [1, 3, 5]]
+
+
+class FailsLater(NoLock):
+    """Its second bid fails in its own code."""
+
+    def reserve(self, bid: Any) -> Hold:
+        """Divide by nothing, later."""
+        if bid.bid_id == "bid-2":
+            raise ZeroDivisionError(bid.bid_id)
+        return super().reserve(bid)
+
+
+def test_a_connection_that_failed_excuses_its_own_bid_only() -> None:
+    """The next bid comes over a new connection: what its code raises is its own fault."""
+    subject = sale(FailsLater, 1, 3, bids_each=2)
+    subject.play(Follow(("bidder 1", "lost_reply")), 1)
+    assert [tap.outcome for tap in subject.books.taps][:2] == [Outcome.UNKNOWN, Outcome.OK]
+    assert "ZeroDivisionError" in subject.raised[0][1]
 
 
 class Raises(NoLock):

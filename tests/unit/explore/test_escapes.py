@@ -26,7 +26,8 @@ import pytest
 import redis
 
 from oversold.explore import actor, bidding, escapes, execution
-from oversold.explore.bidding import Crowd, Sale
+from oversold.explore.bidding import Sale
+from oversold.explore.crowd import Crowd
 from oversold.explore.escapes import Escape, Memory, by_its_text, ours, watching
 from oversold.explore.naming import Naming
 from oversold.explore.seams.fake_memcached import FakeMemcached

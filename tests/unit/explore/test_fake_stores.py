@@ -9,7 +9,8 @@ import pytest
 
 from oversold.errors import UsageError
 from oversold.explore.actor import LOST, Port
-from oversold.explore.bidding import Crowd, Sale
+from oversold.explore.bidding import Sale
+from oversold.explore.crowd import Crowd
 from oversold.explore.execution import Pruned
 from oversold.explore.naming import Naming
 from oversold.explore.seams import fakes

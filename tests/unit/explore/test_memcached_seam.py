@@ -4,7 +4,8 @@ import pytest
 from pymemcache.exceptions import MemcacheServerError, MemcacheUnknownCommandError
 
 from oversold.explore.actor import Actor, Port
-from oversold.explore.bidding import SAFETY, Crowd, Sale
+from oversold.explore.bidding import SAFETY, Sale
+from oversold.explore.crowd import Crowd
 from oversold.explore.execution import Execution, Pruned
 from oversold.explore.naming import Naming
 from oversold.explore.operation import Operation, dependent
@@ -402,6 +403,16 @@ def test_all_orders_of_two_bidders_and_fewer_of_them_come_to_the_same(name, over
     """Leaving out orders of independent commands loses no result, and only the broken design oversells."""
     few, came = explored(name, Crowd(2, 1))
     many, all_came = explored(name, Crowd(2, 1), reduction=False)
+    assert came == all_came
+    assert few < many
+    assert any(check in SAFETY for check, _ in came) is oversells
+
+
+@pytest.mark.parametrize(("name", "oversells"), [("memcached-cas", False), ("memcached-decr", True)])
+def test_all_orders_of_two_bids_each_and_fewer_of_them_come_to_the_same(name, oversells):
+    """So it is when each makes two bids, one after the other."""
+    few, came = explored(name, Crowd(2, 1, bids_each=2))
+    many, all_came = explored(name, Crowd(2, 1, bids_each=2), reduction=False)
     assert came == all_came
     assert few < many
     assert any(check in SAFETY for check, _ in came) is oversells
