@@ -14,7 +14,7 @@ from oversold.explore.escapes import Escape
 from oversold.explore.execution import Execution, Learned, Pruned
 from oversold.explore.naming import Naming
 from oversold.explore.replay import findings
-from oversold.explore.seams.mariadb import MariadbServer
+from oversold.explore.seams.mariadb import AWHILE, MariadbServer
 from oversold.explore.seams.postgres import PostgresServer
 from oversold.explore.search import DepthFirst
 from oversold.explore.subject import Code
@@ -61,7 +61,10 @@ def explored(seam, naming):
         world.sit()
         subject = naming.prefix.removeprefix("oversold:")
         sale = Sale(kind, world, subject, crowd, 1, Code("tried"))
-        return walked(sale, DepthFirst(reduction=reduction), faults, until)
+        try:
+            return walked(sale, DepthFirst(reduction=reduction), faults, until)
+        finally:
+            world.rest()
 
     return explore
 
@@ -152,6 +155,92 @@ def test_crashes_and_lost_replies_end_transactions(explored, store):
     }
 
 
+class Hurried(StockRow):
+    """Waits five seconds for a named lock; goes on whether it has got it or not, unless it is `careful`."""
+
+    careful = False
+
+    def __init__(self, context):
+        super().__init__(context)
+        self._sql = context.sql.execution_options(isolation_level="READ COMMITTED")
+
+    def reserve(self, bid):
+        """Lock, look, write, unlock."""
+        values = {"tranche": bid.tranche_id}
+        got = self._sql.execute(sa.text("SELECT GET_LOCK(:lock, 5)"), {"lock": bid.tranche_id}).scalar_one()
+        if self.careful and not got:
+            return Hold("busy")
+        left = self._sql.execute(REMAINING, values).scalar_one()
+        if left >= bid.amount_fen:
+            self._sql.execute(WRITE, {**values, "rest": left - bid.amount_fen})
+        self._sql.commit()
+        self._sql.execute(sa.text("DO RELEASE_LOCK(:lock)"), {"lock": bid.tranche_id})
+        self._sql.commit()
+        return Hold("ok" if left >= bid.amount_fen else "sold_out")
+
+
+class Careful(Hurried):
+    """Turns the bidder away when it has not got the lock."""
+
+    careful = True
+
+
+def test_whoever_waits_for_a_named_lock_may_have_waited_in_vain(explored):
+    """With one fault GET_LOCK may answer 0: who takes that for the lock oversells, who looks at it does not."""
+    assert not [broken for _, broken in explored("mariadb", Hurried, Crowd(2, 1)) if unsafe(broken)]
+    execution, broken = explored("mariadb", Hurried, Crowd(2, 1), faults=1, until=unsafe)[-1]
+    assert unsafe(broken)
+    assert [step.choice for step in execution.steps if step.reply == "0" and "GET_LOCK" in step.operation] == [
+        "gives_up"
+    ]
+    found = explored("mariadb", Careful, Crowd(2, 1), faults=1)
+    assert not [broken for _, broken in found if unsafe(broken)]
+
+
+class Forgets(StockRow):
+    """Never gives its named lock back."""
+
+    def reserve(self, bid):
+        """Lock and take."""
+        values = {"tranche": bid.tranche_id}
+        got = self._sql.execute(sa.text("SELECT GET_LOCK(:lock, 5)"), {"lock": bid.tranche_id}).scalar_one()
+        self._sql.commit()
+        if not got:
+            return Hold("busy")
+        left = self._sql.execute(REMAINING, values).scalar_one()
+        self._sql.execute(WRITE, {**values, "rest": left - bid.amount_fen})
+        self._sql.commit()
+        return Hold("ok")
+
+
+def test_a_named_lock_that_nobody_gives_back_is_a_stall(explored):
+    """The time for a wait is over though nothing has failed."""
+    execution, _ = explored("mariadb", Forgets, Crowd(2, 2))[-1]
+    assert execution.stalled.startswith(
+        "Everybody waited until the time for it was over, though nothing had failed"
+    )
+    assert not any(execution.stalled for execution, _ in explored("mariadb", Careful, Crowd(2, 1)))
+
+
+@pytest.mark.parametrize(
+    ("sql", "waits"),
+    [
+        ("SELECT GET_LOCK('a', 5)", True),
+        ("SELECT get_lock( 'a' , 0.5 )", True),
+        ("SELECT GET_LOCK(%(lock)s, %(wait)s)", True),
+        ("DO GET_LOCK(%s, %s)", True),
+        ("SELECT GET_LOCK('a', 0)", False),
+        ("SELECT GET_LOCK('a', 0.0)", False),
+        ("SELECT RELEASE_LOCK('a')", False),
+    ],
+)
+def test_who_waits_for_a_named_lock_for_a_while(sql, waits):
+    """Whoever asks without waiting has nothing to give up; the value stays where it was, times nothing."""
+    assert (AWHILE.search(sql) is not None) is waits
+    in_vain = AWHILE.sub(r"\1 * 0)", sql)
+    assert (in_vain == f"{sql.rstrip(' )')} * 0)") is waits
+
+
 class LeavesLock(StockRow):
     """Ends its transaction when it has sold, and forgets to when it is sold out."""
 
@@ -173,7 +262,10 @@ def test_what_a_bid_leaves_open_stands_in_the_way(explored, store):
     ended = explored(store, LeavesLock, Crowd(3, 1), until=lambda broken: "deadlock" in broken)[-1]
     assert ended[1] == {"deadlock"}
     (finding,) = findings(None, ended[0])
-    assert re.fullmatch(r"Bidder \d waits for ever: whoever could change that has finished\.", finding.detail)
+    assert re.fullmatch(
+        r"Bidder \d \(at SELECT .* FOR UPDATE\) waits for ever: whoever could change that has finished\.",
+        finding.detail,
+    )
     for bids_each in (1, 2):
         found = explored(store, "row-lock", Crowd(2, 1, bids_each=bids_each))
         assert not [broken for _, broken in found if broken]

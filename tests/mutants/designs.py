@@ -68,8 +68,6 @@ PHASES: Mapping[Kind, tuple[Phase, ...]] = {
         bids(2, 1, "1,2", 2, 300),
         # What a bid leaves behind meets the next one over the same connection.
         bids(2, 3, "1", 0, 150, bids_each=2),
-        bids(3, 1, "1", 0, 150),
-        bids(2, 3, "1", 1, 400, bids_each=2),
     ),
     "payouts": (
         payouts(1, 0, 5, visibility_s=60),
@@ -79,7 +77,6 @@ PHASES: Mapping[Kind, tuple[Phase, ...]] = {
         payouts(1, 2, 100),
         # And what a worker leaves behind meets the next obligation.
         payouts(2, 0, 100, obligations=2),
-        payouts(1, 1, 200, obligations=2),
     ),
 }
 

@@ -154,8 +154,8 @@ PHASES: Sequence[Explained] = (
 LIMITS: Sequence[Explained] = (
     (
         "gap",
-        "each bidder has an instance of his own, which ends with his bid. Here the next bid on the same "
-        "instance, or a question in the middle of one, meets what an earlier one has left open",
+        "it needs a bid that the platform has lost on its way, neither confirmed nor given back, and the next one "
+        "over the same connection, or a question in the middle of a bid: here neither happens",
         named(
             "row-lock-held swapped:row_lock_held.reserve.1 never:row_lock_held.reserve.1",
             "row-lock-held deleted:row_lock_held.reserve.1 always:row_lock_held._end_of_reading.1",

@@ -82,6 +82,19 @@ def test_bids_each_that_cannot_be(word: str) -> None:
         exploration_of(Typed("row-lock", bids_each=word), "bids")
 
 
+def test_a_sale_of_one_share_is_walked_as_well_unless_its_size_was_given() -> None:
+    """Where nothing can be oversold there, or what is asked for is something else, it is no matter."""
+    assert exploration_of(Typed("row-lock"), "bids").smaller == {"bidders": 3, "capacity_bids": 1, "shares": "1"}
+    for typed in (
+        Typed("row-lock", capacity_bids="2"),
+        Typed("row-lock", bidders="2"),
+        Typed("row-lock", mode="hunt"),
+        Typed("row-lock", checks=("leak",)),
+    ):
+        assert exploration_of(typed, "bids").smaller is None
+    assert exploration_of(Typed("cas+state-machine"), "payouts").smaller is None
+
+
 def test_workers_make_no_bids() -> None:
     """Payouts have no bids."""
     with pytest.raises(UsageError, match="--bids-each means nothing to payouts"):

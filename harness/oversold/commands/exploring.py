@@ -128,7 +128,7 @@ def explore(
     from oversold.explorations import answers
     from oversold.explorations.options import Typed, exploration_of
     from oversold.explorations.questions import kind_of
-    from oversold.explorations.servers import Stores, explored
+    from oversold.explorations.servers import Stores, explored_and_smaller
 
     words = (strategy, bidders, capacity_bids, shares, faults, budget, mode, tuple(check or ()), seed, sql, store)
     asked = exploration_of(Typed(*words, pauses=not no_pauses, bids_each=bids_each), kind_of(strategy))
@@ -137,7 +137,8 @@ def explore(
     console = terminal.console(json_on_stdout=json_, pipe_width=terminal.piped_width(PIPE))
     with terminal.telling() as telling, Stores(choice) as servers:
         telling.phase("starting the stores")
-        result = explored(asked, servers, _teller(telling, strategy, asked.limits.budget_s))
+        teller = _teller(telling, strategy, asked.limits.budget_s)
+        asked, result = explored_and_smaller(asked, servers, teller)
         found = answers.document(asked, result, servers.used(asked))
     folder = places.new_run_folder(out, "explore", asked.limits.seed)
     files = answers.written(folder, found, result)

@@ -104,7 +104,7 @@ def said(asked: Exploration, result: Result) -> str:
     if result.outcome == "EXHAUSTED":
         return (
             f"No order of the store commands of {crowd} {wrong}{_with(asked.limits.faults)}: "
-            f"{some} stand for all there are.{_patient(asked, result)}"
+            f"{some} stand for all there are.{_patient(asked, result)}{result.besides and f' {result.besides}'}"
         )
     if result.outcome == "BOUNDED":
         return (

@@ -52,7 +52,20 @@ def exploration_of(typed: Typed, kind: Kind, code: type[Any] | None = None) -> E
     )
     store = one_of("--store", typed.store, ("real", "fake"))
     sql = one_of("--sql", typed.sql or "postgres", ("postgres", "mariadb"))
-    return Exploration(typed.strategy, kind, _scenario(kind, typed), limits, store, sql, code)
+    scenario = _scenario(kind, typed)
+    return Exploration(typed.strategy, kind, scenario, limits, store, sql, code, _smaller(typed, scenario, limits))
+
+
+def _smaller(typed: Typed, scenario: Scenario, limits: Limits) -> Scenario | None:
+    """Return the sale of one share to as many; None where its size was given, or is no matter.
+
+    Whoever is told busy leaves. Where one share fewer is for sale than is wanted, one who left takes all scarcity
+    along: what begins with somebody's being told busy shows in a smaller sale only.
+    """
+    scarce = not limits.checks or "oversubscription" in limits.checks
+    if typed.capacity_bids is not None or limits.mode == "hunt" or not scarce:
+        return None
+    return {**scenario, "capacity_bids": 1} if int(scenario.get("capacity_bids", 1)) > 1 else None
 
 
 def _scenario(kind: Kind, typed: Typed) -> Scenario:

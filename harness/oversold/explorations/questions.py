@@ -29,6 +29,7 @@ class Exploration:
     store: Store = "real"
     sql: Sql = "postgres"
     code: type[Any] | None = None
+    smaller: Scenario | None = None  # what is explored as well when no schedule of the scenario breaks anything
 
     @property
     def loaded(self) -> type[Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from oversold.explorations.questions import Exploration
@@ -73,6 +73,34 @@ class Stores:
         if asked.store == "fake":
             return {}
         return {store: end.public() for store, end in self._placed(asked.loaded, asked.sql).items()}
+
+
+NOR = "Nor does any with one share for sale: {:,} more."
+NOT_WALKED = "With one share for sale {:,} were tried, and not all."
+
+
+def explored_and_smaller(
+    asked: Exploration, servers: Stores, tell: Callable[[Result], None]
+) -> tuple[Exploration, Result]:
+    """Search; after a proof also the smaller scenario, in the time that is left. Return what was found, and by
+    which exploration: a proof is about the scenario that was asked for.
+
+    Raises:
+        As `explored`.
+    """
+    result = explored(asked, servers, tell)
+    left_s = asked.limits.budget_s - result.seconds
+    if asked.smaller is None or result.outcome != "EXHAUSTED" or left_s <= 0:
+        return asked, result
+    limits = replace(asked.limits, budget_s=round(left_s, 1) or left_s)
+    less = replace(asked, scenario=asked.smaller, smaller=None, limits=limits)
+    second = explored(less, servers, tell)
+    if second.schedule is not None:
+        return replace(less, limits=asked.limits), second
+    result.besides = (NOR if second.outcome == "EXHAUSTED" else NOT_WALKED).format(second.runs)
+    result.seconds += second.seconds
+    result.interrupted = second.interrupted
+    return asked, result
 
 
 def explored(asked: Exploration, servers: Stores, tell: Callable[[Result], None]) -> Result:

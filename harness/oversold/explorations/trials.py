@@ -77,7 +77,7 @@ def explored(trials: Trials, asked: Exploration, folder: Path) -> Explored:
         StoreUnavailableError, UsageError.
     """
     with Stores(StoreChoice(), trials, trials.new_run()) as servers:
-        result = searching.explored(asked, servers, lambda found: None)
+        asked, result = searching.explored_and_smaller(asked, servers, lambda found: None)
         document = answers.document(asked, result, servers.used(asked))
     if result.interrupted:
         raise KeyboardInterrupt

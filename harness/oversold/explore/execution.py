@@ -16,6 +16,7 @@ from oversold.explore.operation import EVERYTHING, Operation, meet
 from oversold.schedule import Choice, Step
 
 TRIES = 25  # in vain, after which who is to give up is taken to wait on
+THOUGH = "though nothing had failed:"
 STEPS = 1000  # an execution that takes more goes round in circles
 LONG_S = 3600.0  # how long everybody pauses when time passes: longer than any lease
 
@@ -72,7 +73,7 @@ class Execution:
     taken: list[Option] = field(default_factory=list)
     changes: Counter[str] = field(default_factory=Counter)
     ending: str = ""  # deadlock or livelock
-    stalled: str = ""  # what everybody waited for until it expired, though nothing had failed
+    stalled: str = ""  # for what everybody waited until time was over, though nothing had failed
     waited: bool = False  # somebody waited who might have given up
     waiting: Sequence[tuple[str, Operation]] = ()  # at its end: who was still about to do what
     hub: greenlet.greenlet = field(default_factory=greenlet.getcurrent)
@@ -285,9 +286,17 @@ class Execution:
 
     def expired(self, names: Sequence[str], changed: Iterable[str]) -> None:
         """Note that everybody waited until leases ended."""
-        if all(step.choice == "go" for step in self.steps):
-            self.stalled = self.stalled or ", ".join(names)
+        self._stall(f"Everybody waited until {', '.join(names)} expired, {THOUGH} nobody gave it back.")
         self.passed(f"nobody can go on, time passes: {', '.join(names)} expired", changed)
+
+    def tired(self) -> None:
+        """Note that whoever waits for an answer has waited for as long as it may."""
+        self._stall(f"Everybody waited until the time for it was over, {THOUGH} what they waited for never came.")
+        self.passed("nobody can go on, time passes: whoever waits for an answer gives up", ())
+
+    def _stall(self, sentence: str) -> None:
+        if all(step.choice == "go" for step in self.steps):
+            self.stalled = self.stalled or sentence
 
     def passed(self, what: str, changed: Iterable[str] = (EVERYTHING,)) -> None:
         """Note that time has passed by itself, since everybody waited; `changed` is what that did to the

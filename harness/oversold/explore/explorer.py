@@ -80,6 +80,7 @@ class Result:
     interrupted: bool = False
     waited: bool = False  # somebody waited who might have given up
     moved: bool = False  # something was sold, or paid, in some schedule
+    besides: str = ""  # what was tried after a proof, in a sentence
 
 
 class LateError(Exception):

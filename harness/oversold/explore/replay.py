@@ -12,7 +12,6 @@ from oversold.model import Finding
 from oversold.schedule import NOBODY, Broken, Choice, Outcome, Schedule, Step
 
 LESSONS = 400  # times that a lock may turn out to be one; more is no learning
-STALLED = "Everybody waited until {what} expired, though nothing had failed: nobody gave it back."
 ENDED = {
     "deadlock": "All who are left wait for one another.",
     "livelock": "It goes round in circles and never ends.",
@@ -188,12 +187,12 @@ def findings(subject: Subject, execution: Execution) -> Iterator[Finding]:
         yield Finding("raised", "fail", f"{who} raised {what}.")
     yield from subject.broken()
     if execution.stalled:
-        yield Finding("stall", "fail", STALLED.format(what=execution.stalled))
+        yield Finding("stall", "fail", execution.stalled)
 
 
 def _ended(execution: Execution) -> str:
     """Return why an execution came to no end; who has finished may have left behind what others wait for."""
-    waiting = [name for name, _ in execution.waiting]
+    waiting = [f"{name} (at {due.text})" for name, due in execution.waiting]
     finished = [actor.name for actor in execution.actors if actor.done]
     if execution.ending != "deadlock" or not finished or not waiting:
         return ENDED[execution.ending]

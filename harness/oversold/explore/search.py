@@ -105,10 +105,12 @@ class DepthFirst:
 
     def _correct(self, node: Node, options: Sequence[Option]) -> None:
         """Take out of a node what was never possible, and add what is: who closes a circle of waits, of whom one
-        will be undone. Choose again where that was chosen."""
+        will be undone, and who waits may give up. Choose again where that was chosen."""
         known, before = {option.key for option in node.options}, {option.actor for option in node.options}
         new = [option for option in options if option.key not in known]
-        if any(option.actor in before for option in new) or [*options] == [*node.options]:
+        if any(option.actor in before and option.choice != "gives_up" for option in new) or [*options] == [
+            *node.options
+        ]:
             return
         node.options = options
         node.wanted.update(option.key for option in new)

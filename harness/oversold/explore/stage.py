@@ -72,11 +72,16 @@ class Stage:
         self._code = Code(name, fingerprint.of(strategy), versions)
         self._made: dict[tuple[tuple[str, int | str], ...], Subject] = {}
         self._worlds: list[World] = []
+        self._latest: tuple[tuple[str, int | str], ...] = ()
         self._subjects = 0
 
     def subject(self, scenario: Scenario) -> Subject:
         """Return the subject of a scenario; the same one for the same numbers."""
         numbers = tuple(sorted(scenario.items()))
+        if numbers != self._latest and self._latest in self._made:
+            # A lock that its last execution has left is in the way of others where its name is the server's.
+            self._worlds[list(self._made).index(self._latest)].rest()
+        self._latest = numbers
         if numbers not in self._made:
             if (
                 len(self._made) > KEPT

@@ -113,12 +113,17 @@ class World:
     def reset(self) -> None:
         """Begin anew: the same data, and no time has passed."""
         self.time_matters = self.always_timed
+        self.rest()
         for seat in self.seats:
-            self.clean(seat)
             seat.lives = 0
         self._pass(0.0)
         for seam in self.seams.values():
             seam.reset()
+
+    def rest(self) -> None:
+        """End what anybody has left open."""
+        for seat in self.seats:
+            self.clean(seat)
 
     def clean(self, seat: Seat) -> None:
         """End what an actor has left open."""
@@ -173,7 +178,7 @@ class World:
             return False
         for actor in blocked:
             actor.timed_out = True
-        execution.passed("nobody can go on, time passes: whoever waits for an answer gives up", ())
+        execution.tired()
         return True
 
     def an_hour(self) -> None:

@@ -173,6 +173,10 @@ class SqlServer:
             for each, asking in session.behind
         )
 
+    def gives_up(self, statement: Statement) -> bool:
+        """Tell whether the server lets a statement wait for so long only, and then answers that it was in vain."""
+        return False
+
     def sees_circle(self, statement: Statement) -> bool:
         """Tell whether the server finds a circle of waits that this statement is a part of."""
         return True
@@ -198,7 +202,7 @@ class SqlServer:
             raise Escape(UNKNOWN_LOCK if known == holders else f"{statement.text} {UNMODELLED}")
         self._doubt(session, statement)
         patterns = self._waits.setdefault(session.wants(statement, operation), set())
-        patterns.update(holder.pattern for holder in holders)
+        patterns.update(holder.pattern_of(operation) for holder in holders)
         self.cancel(session)
         raise Learned(statement.text)
 

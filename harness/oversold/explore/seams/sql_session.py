@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from oversold.explore.actor import Port
 from oversold.explore.naming import Naming, told
-from oversold.explore.operation import EVERYTHING, Operation
+from oversold.explore.operation import EVERYTHING, Operation, meet
 from oversold.explore.seams.sql_core import Compiled
 from oversold.explore.seams.sql_keys import Touched
 from oversold.explore.seams.sql_settings import level_of, outlives
@@ -107,6 +107,7 @@ class Session:
         self.outside: tuple[Said, ...] = ()  # what it said of locks that outlive transactions
         self._locks_outside: frozenset[str] = frozenset()
         self.transaction = Transaction()
+        self.in_vain = False  # the statement under way has waited for as long as it may
         self.settings = False  # it has set what outlives its transactions
         self.asking: tuple[Statement, Operation] | None = None  # what it is about to have executed
         self.behind: list[tuple[Session, object]] = []  # who waited for it when it was undone, and with what
@@ -149,6 +150,7 @@ class Session:
         choice, undone = self._asked(statement, operation)
         if choice == "lost_request":
             raise driver.lose("request")
+        self.in_vain = self.port.actor is not None and self.port.actor.timed_out
         if undone:
             send, self.behind = driver.sacrifice, self.server.waiting_for(self)
         if not level or EVERYTHING in statement.touched.writes:
@@ -177,7 +179,8 @@ class Session:
 
         self.asking = statement, operation
         try:
-            choice = self.port.ask(operation, lambda: served() or self.server.in_circle(self))
+            ready = lambda: served() or self.server.in_circle(self)  # noqa: E731
+            choice = self.port.ask(operation, ready, times_out=self.server.gives_up(statement))
             return choice, self.server.in_circle(self)
         finally:
             self.asking = None
@@ -338,6 +341,10 @@ class Session:
     def pattern(self) -> Pattern:
         """What it has said, from which its locks follow."""
         return self.outside, self.transaction.said
+
+    def pattern_of(self, operation: Operation) -> Pattern:
+        """Return of that what an operation waits for: a lock that outlives transactions does not end with one."""
+        return (self.outside, ()) if meet(operation.keys, self._locks_outside) else self.pattern
 
     def holds(self, pattern: Pattern) -> bool:
         """Tell whether it still has the locks of a connection that had said this."""

@@ -176,12 +176,21 @@ def _why(schedule: Schedule) -> list[str]:
     return [*told, overtaken(stale), *more]
 
 
+def _bare(reply: str) -> str:
+    """Return a reply without the brackets around it.
+
+    >>> _bare("(1, 2)"), _bare("100 (version 1)")
+    ('1, 2', '100 (version 1)')
+    """
+    return reply[1:-1] if reply[:1] == "(" and reply[-1:] == ")" else reply
+
+
 def overtaken(stale: Stale) -> str:
     """Return one stale read in words."""
     who, key = stale.read.actor, named(stale.key)
     reply = stale.read.reply
     plain = len(reply) <= _TOLD and not set(" =([{") & set(reply)
-    said = f"{key} = {reply}" if plain else f"{key} ({faults.short(reply.strip('()'), 2 * _TOLD)})"
+    said = f"{key} = {reply}" if plain else f"{key} ({faults.short(_bare(reply), 2 * _TOLD)})"
     if stale.change.actor == "time":
         changed = f"it expired at step {stale.change.number}"
     elif stale.change.actor == "cache":
