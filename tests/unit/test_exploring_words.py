@@ -125,9 +125,13 @@ def test_a_search_that_was_too_short_is_followed_by_a_longer_one() -> None:
 
 
 def test_a_search_that_walked_all_and_is_no_proof_needs_no_more_time() -> None:
-    """Where a statement's wait could hide an order, a hunt is what is left."""
+    """Where a statement's wait could hide an order, a hunt walks the same orders: a burst is what is left."""
     doubtful = Result("SAMPLED", bound=1, why="a statement waited", moved=True)
-    assert answers.following(asked(), doubtful, []) == [f"next: {COMMAND} --budget 30s --mode hunt"]
+    assert answers.following(asked(), doubtful, []) == ["next: oversold run bid-burst --strategy row-lock"]
+    payouts = replace(asked(), strategy="cas+state-machine", kind="payouts", sql="mariadb")
+    assert answers.following(payouts, doubtful, []) == [
+        "next: oversold run payout-overlap --strategy cas+state-machine --sql mariadb"
+    ]
     assert answers.following(asked(), Result("SAMPLED", bound=1, why="nobody bought anything"), []) == []
 
 

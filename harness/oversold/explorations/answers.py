@@ -13,7 +13,7 @@ from rich.text import Text
 
 from oversold import places, schedule_file
 from oversold.errors import Exit, UsageError
-from oversold.explorations.questions import Exploration, command
+from oversold.explorations.questions import Exploration, burst, command
 from oversold.explore.explorer import REPEATS, Result
 from oversold.model import Verdict
 from oversold.report.schedule import lanes, mermaid, page, story
@@ -175,9 +175,8 @@ def following(asked: Exploration, result: Result, files: Sequence[Path]) -> list
         return [f"again: {shlex.join(['oversold', 'replay', str(replay)])}"]
     if result.outcome not in ("BOUNDED", "SAMPLED"):
         return []
-    if result.bound == asked.limits.faults:  # all was walked, and yet it is no proof: more time helps nothing
-        hunt = replace(asked, limits=replace(asked.limits, mode="hunt"))
-        return [f"next: {command(hunt)}"] if result.moved else []
+    if result.bound == asked.limits.faults:  # all was walked, and yet it proves nothing: a burst may show the rest
+        return [f"next: {burst(asked)}"] if result.moved else []
     limits = replace(asked.limits, budget_s=LONGER * asked.limits.budget_s)
     fewer = "fewer --workers" if asked.kind == "payouts" else "fewer --bidders"
     fewer += " or --faults" if limits.faults else ""

@@ -84,6 +84,14 @@ def command(asked: Exploration) -> str:
     return shlex.join(words)
 
 
+def burst(asked: Exploration) -> str:
+    """Return the command that runs the same design live."""
+    scenario = "payout-overlap" if asked.kind == "payouts" else "bid-burst"
+    words = ["oversold", "run", scenario, "--strategy", asked.strategy]
+    words += [] if asked.sql == "postgres" else ["--sql", asked.sql]
+    return shlex.join(words)
+
+
 def checks(kind: Kind) -> list[str]:
     """Return the names of the promises that can be searched for."""
     if kind == "payouts":

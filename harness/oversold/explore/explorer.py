@@ -10,7 +10,7 @@ from typing import Literal
 from oversold.explore.escapes import Escape
 from oversold.explore.execution import Chooser, Execution, Learned, Option, Pruned
 from oversold.explore.hunt import portfolio
-from oversold.explore.replay import findings, recorded, replayed
+from oversold.explore.replay import LESSONS, findings, recorded, replayed
 from oversold.explore.scan import Straight, scan
 from oversold.explore.search import DepthFirst, Diverged
 from oversold.explore.shrink import shrunk, size
@@ -34,7 +34,6 @@ NOTHING: Mapping[Kind, str] = {
     "bids": "nobody bought anything in any of them (more --capacity-bids may help)",
     "payouts": "nobody was paid in any of them",
 }
-RELEARN = 400  # times that a lock may turn out to be one; more is no learning
 
 
 @dataclass(frozen=True)
@@ -223,9 +222,9 @@ class Explorer:
     def _relearn(self, search: DepthFirst) -> None:
         """Begin the same schedule again, with what is now known of locks."""
         search.learned()
-        if search.lessons > RELEARN:
+        if search.lessons > LESSONS:
             raise Diverged(
-                f"{RELEARN} statements waited for locks, and each time for another reason: use fewer bidders, or "
+                f"{LESSONS} statements waited for locks, and each time for another reason: use fewer bidders, or "
                 "shorter transactions"
             )
 

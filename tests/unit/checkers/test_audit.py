@@ -1,7 +1,5 @@
 """The registry: all checks, in their order, and what each says of an honest and of a broken run."""
 
-import time
-
 import numpy as np
 import pytest
 
@@ -80,8 +78,8 @@ def test_values_are_plain_numbers(story):
 
 
 @pytest.mark.slow
-def test_a_million_taps_are_audited_in_seconds(story):
-    """All checks and measures of 1,000,000 taps by 400,000 bidders; generous, for shared machines."""
+def test_a_million_taps_are_audited(story):
+    """All checks and measures go through 1,000,000 taps by 400,000 bidders; benchmarks/audit.py times them."""
     taps, bidders = 1_000_000, 400_000
     random = np.random.default_rng(1)
     history = np.zeros(taps, HISTORY)
@@ -104,9 +102,7 @@ def test_a_million_taps_are_audited_in_seconds(story):
     evidence = run.evidence()
     object.__setattr__(evidence, "history", history)
     object.__setattr__(evidence, "ledger", ledger)
-    start = time.perf_counter()
-    audit(evidence)
-    measures.overlap(history)
-    measures.peak_in_flight(history)
-    measures.latency_ms(history)
-    assert time.perf_counter() - start < 30
+    assert {finding.check for finding in audit(evidence)} == {check.__name__ for check in CHECKERS}
+    assert 0 < measures.overlap(history) <= 1
+    assert 1 < measures.peak_in_flight(history) < taps
+    assert measures.latency_ms(history)
