@@ -198,8 +198,8 @@ LIMITS: Sequence[Explained] = (
     ),
     (
         "gap",
-        "PostgreSQL's lock is always got where one waits for it; MariaDB's may not be, after 60 s, and no time "
-        "passes for a wait",
+        "PostgreSQL's lock is always got where one waits for it; MariaDB's may not be, after 60 s, and the "
+        "mutants are explored on PostgreSQL",
         named("advisory-lock always:advisory_lock.release.1 granted:advisory_lock.release.1"),
     ),
     (

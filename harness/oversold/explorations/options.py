@@ -8,6 +8,7 @@ from typing import Any
 from oversold.errors import UsageError, near
 from oversold.explorations import questions
 from oversold.explorations.questions import Exploration
+from oversold.explore.crowd import Crowd
 from oversold.explore.explorer import Limits
 from oversold.explore.subject import Scenario
 from oversold.options import duration, whole
@@ -83,17 +84,17 @@ def _scenario(kind: Kind, typed: Typed) -> Scenario:
         raise UsageError("--no-pauses means nothing to bids: leave it out")
     number = _whole("--bidders", typed.bidders, ACTORS[kind], 1, MOST["bidders"])
     bids_each = _whole("--bids-each", typed.bids_each, 1, 1, MOST["bids_each"])
-    bids = number * bids_each
-    capacity = _whole("--capacity-bids", typed.capacity_bids, max(1, bids - 1), 1, MOST["capacity"])
+    scarce = max(1, number * bids_each - 1)
+    capacity = _whole("--capacity-bids", typed.capacity_bids, scarce, 1, MOST["capacity"])
     each = [_whole("--shares", word.strip(), 1, 1, MOST["capacity"]) for word in (typed.shares or "1").split(",")]
-    _worth_it(bids, capacity, each, typed.checks)
-    several = {"bids_each": bids_each} if bids_each > 1 else {}
-    return {"bidders": number, "capacity_bids": capacity, "shares": ",".join(map(str, each)), **several}
+    crowd = Crowd(number, capacity, tuple(each), bids_each)
+    _worth_it(crowd, typed.checks)
+    return crowd.scenario
 
 
-def _worth_it(bids: int, capacity: int, shares: list[int], checks: tuple[str, ...]) -> None:
+def _worth_it(crowd: Crowd, checks: tuple[str, ...]) -> None:
     """Refuse a search for overselling where nothing can be oversold: it would look like a proof."""
-    wanted = [shares[number % len(shares)] for number in range(bids)]
+    wanted, capacity = [crowd.wanted(bid) for bid in range(crowd.bids)], crowd.capacity_bids
     if checks and "oversubscription" not in checks:
         return
     if min(wanted) > capacity:

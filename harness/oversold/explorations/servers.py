@@ -92,11 +92,10 @@ def explored_and_smaller(
     left_s = asked.limits.budget_s - result.seconds
     if asked.smaller is None or result.outcome != "EXHAUSTED" or left_s <= 0:
         return asked, result
-    limits = replace(asked.limits, budget_s=round(left_s, 1) or left_s)
-    less = replace(asked, scenario=asked.smaller, smaller=None, limits=limits)
-    second = explored(less, servers, tell)
+    less = replace(asked, scenario=asked.smaller, smaller=None)
+    second = explored(replace(less, limits=replace(asked.limits, budget_s=left_s)), servers, tell)
     if second.schedule is not None:
-        return replace(less, limits=asked.limits), second
+        return less, second
     result.besides = (NOR if second.outcome == "EXHAUSTED" else NOT_WALKED).format(second.runs)
     result.seconds += second.seconds
     result.interrupted = second.interrupted

@@ -149,8 +149,12 @@ class Sale:
             self.books.taps = [tap for tap in self.books.taps if tap.bidder != number]  # of who is to come later
 
             def live() -> None:
-                mine = strategy
+                mine, actor = strategy, seat.port.actor
+                assert actor is not None
                 for bid in self.crowd.bids_of(number):
+                    if actor.hit:  # in the bid before
+                        actor.hit = False
+                        mine = self._renewed(seat)
                     mine = self._bid(mine, number, bid)
 
             return live
@@ -158,10 +162,8 @@ class Sale:
         return born
 
     def _bid(self, mine: BidStrategy, bidder: int, number: int) -> BidStrategy:
-        """Make one bid; return the instance for the next one: another one after a connection failed."""
+        """Make one bid; return the instance that made it in the end: another one after a connection failed."""
         seat, tranche_id = self.world.seats[bidder], self._tranche.tranche_id
-        actor = seat.port.actor
-        assert actor is not None
         bid = Bid(f"bid-{number + 1}", tranche_id, f"user-{bidder + 1}", self.crowd.wanted_fen(number))
         for attempt in range(1, TAPS + 1):
             tap = Tap(bidder, number, attempt, self._now)
@@ -172,9 +174,6 @@ class Sale:
                 break
             mine = self._renewed(seat)
         tap.final = True
-        if actor.hit and number != self.crowd.bids_of(bidder)[-1]:
-            actor.hit = False
-            mine = self._renewed(seat)
         return mine
 
     def _renewed(self, seat: Seat) -> BidStrategy:
@@ -276,13 +275,7 @@ class Sale:
 
     def scenario(self) -> Scenario:
         """Return the numbers that it runs with."""
-        crowd = self.crowd
-        return {
-            "bidders": crowd.bidders,
-            "capacity_bids": crowd.capacity_bids,
-            "shares": ",".join(map(str, crowd.shares)),
-            **({"bids_each": crowd.bids_each} if crowd.bids_each > 1 else {}),
-        }
+        return self.crowd.scenario
 
     @property
     def steps(self) -> int:

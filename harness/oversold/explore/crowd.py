@@ -28,9 +28,13 @@ class Crowd:
         """Return the numbers of a bidder's bids, in the order in which they are made."""
         return range(bidder, self.bids, self.bidders)
 
+    def wanted(self, bid: int) -> int:
+        """Return how many shares a bid asks for."""
+        return self.shares[bid % len(self.shares)]
+
     def wanted_fen(self, bid: int) -> int:
         """Return what a bid asks for."""
-        return SHARE_FEN * self.shares[bid % len(self.shares)]
+        return SHARE_FEN * self.wanted(bid)
 
     def name(self, bid: int) -> str:
         """Return whose bid it is, and which one of them."""
@@ -42,6 +46,16 @@ class Crowd:
     def capacity_fen(self) -> int:
         """What is for sale."""
         return SHARE_FEN * self.capacity_bids
+
+    @property
+    def scenario(self) -> dict[str, int | str]:
+        """The numbers of it; `crowd_of` is the inverse. One bid each is not said."""
+        return {
+            "bidders": self.bidders,
+            "capacity_bids": self.capacity_bids,
+            "shares": ",".join(map(str, self.shares)),
+            **({"bids_each": self.bids_each} if self.bids_each > 1 else {}),
+        }
 
 
 def crowd_of(numbers: Mapping[str, Any]) -> Crowd:

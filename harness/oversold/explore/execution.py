@@ -16,7 +16,6 @@ from oversold.explore.operation import EVERYTHING, Operation, meet
 from oversold.schedule import Choice, Step
 
 TRIES = 25  # in vain, after which who is to give up is taken to wait on
-THOUGH = "though nothing had failed:"
 STEPS = 1000  # an execution that takes more goes round in circles
 LONG_S = 3600.0  # how long everybody pauses when time passes: longer than any lease
 
@@ -286,17 +285,17 @@ class Execution:
 
     def expired(self, names: Sequence[str], changed: Iterable[str]) -> None:
         """Note that everybody waited until leases ended."""
-        self._stall(f"Everybody waited until {', '.join(names)} expired, {THOUGH} nobody gave it back.")
+        self._stall(f"{', '.join(names)} expired", "nobody gave it back")
         self.passed(f"nobody can go on, time passes: {', '.join(names)} expired", changed)
 
     def tired(self) -> None:
         """Note that whoever waits for an answer has waited for as long as it may."""
-        self._stall(f"Everybody waited until the time for it was over, {THOUGH} what they waited for never came.")
+        self._stall("the time for it was over", "what they waited for never came")
         self.passed("nobody can go on, time passes: whoever waits for an answer gives up", ())
 
-    def _stall(self, sentence: str) -> None:
-        if all(step.choice == "go" for step in self.steps):
-            self.stalled = self.stalled or sentence
+    def _stall(self, until: str, why: str) -> None:
+        if not self.stalled and all(step.choice == "go" for step in self.steps):
+            self.stalled = f"Everybody waited until {until}, though nothing had failed: {why}."
 
     def passed(self, what: str, changed: Iterable[str] = (EVERYTHING,)) -> None:
         """Note that time has passed by itself, since everybody waited; `changed` is what that did to the

@@ -108,9 +108,8 @@ class DepthFirst:
         will be undone, and who waits may give up. Choose again where that was chosen."""
         known, before = {option.key for option in node.options}, {option.actor for option in node.options}
         new = [option for option in options if option.key not in known]
-        if any(option.actor in before and option.choice != "gives_up" for option in new) or [*options] == [
-            *node.options
-        ]:
+        other = any(option.actor in before and option.choice != "gives_up" for option in new)
+        if other or [*options] == [*node.options]:
             return
         node.options = options
         node.wanted.update(option.key for option in new)

@@ -192,6 +192,15 @@ class MariadbServer(SqlServer):
         self.admin.close()
 
 
+def at_once(sql: str) -> str:
+    """Return a statement whose GET_LOCK does not wait; it takes the same values.
+
+    >>> at_once("SELECT GET_LOCK(%s, %s)"), at_once("SELECT GET_LOCK('a', 0)")
+    ('SELECT GET_LOCK(%s, %s * 0)', "SELECT GET_LOCK('a', 0)")
+    """
+    return AWHILE.sub(r"\1 * 0)", sql)
+
+
 class WatchedCursor(Cursor):
     """Announces what it executes."""
 
@@ -204,7 +213,7 @@ class WatchedCursor(Cursor):
         def send() -> int:
             sent = text if isinstance(query, str) else query
             if connection.session.in_vain and isinstance(sent, str):
-                sent = AWHILE.sub(r"\1 * 0)", sent)
+                sent = at_once(sent)
             return super(WatchedCursor, self).execute(sent, args)  # type: ignore[arg-type]
 
         if connection.session.within:

@@ -107,7 +107,6 @@ class Session:
         self.outside: tuple[Said, ...] = ()  # what it said of locks that outlive transactions
         self._locks_outside: frozenset[str] = frozenset()
         self.transaction = Transaction()
-        self.in_vain = False  # the statement under way has waited for as long as it may
         self.settings = False  # it has set what outlives its transactions
         self.asking: tuple[Statement, Operation] | None = None  # what it is about to have executed
         self.behind: list[tuple[Session, object]] = []  # who waited for it when it was undone, and with what
@@ -117,6 +116,11 @@ class Session:
     def busy(self) -> bool:
         """Tell whether somebody may have to wait for it."""
         return bool(self.transaction.said or self.outside)
+
+    @property
+    def in_vain(self) -> bool:
+        """Tell whether the statement under way has waited for as long as it may."""
+        return self.port.actor is not None and self.port.actor.timed_out
 
     def ended(self) -> None:
         """Forget what was open: the server has undone it."""
@@ -150,7 +154,6 @@ class Session:
         choice, undone = self._asked(statement, operation)
         if choice == "lost_request":
             raise driver.lose("request")
-        self.in_vain = self.port.actor is not None and self.port.actor.timed_out
         if undone:
             send, self.behind = driver.sacrifice, self.server.waiting_for(self)
         if not level or EVERYTHING in statement.touched.writes:
